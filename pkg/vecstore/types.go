@@ -1,0 +1,127 @@
+package vecstore
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Metric orders the rows of a space by their nearness to a query. A score is better when it is higher.
+type Metric uint8
+
+// The metrics, with the score that each gives.
+const (
+	// Cosine similarity, -1..1.
+	Cosine Metric = 1
+	// Dot is the inner product.
+	Dot Metric = 2
+	// L2 is minus the squared Euclidean distance.
+	L2 Metric = 3
+)
+
+// Source names the incarnation of the log that a shard is a view of. A directory that was filled from another source
+// is never read as this one.
+type Source struct {
+	// Epoch names the set of logs, at most 64 bytes.
+	Epoch string
+	Shard uint32
+	// CreatedAt is when the stream was created, Unix time in nanoseconds.
+	CreatedAt int64
+}
+
+func (s Source) String() string {
+	return fmt.Sprintf("epoch %s, shard %d, stream created at %d", s.Epoch, s.Shard, s.CreatedAt)
+}
+
+// Definition is what is fixed about a space when it is created.
+type Definition struct {
+	Name string
+	// Dimension is the number of components of every embedding of the space.
+	Dimension uint32
+	Metric    Metric
+	// Generation counts the lives of a name, from 1.
+	Generation uint32
+	// Embedder and Engine are kept for those who ask; the shard itself uses Engine alone, and knows "exact".
+	Embedder string
+	Engine   string
+	// CreatedAt is Unix time in nanoseconds.
+	CreatedAt int64
+}
+
+// Kind says what an event does.
+type Kind uint8
+
+// The kinds of events. The numbers are those of the records on disk.
+const (
+	KindDefine  Kind = 1
+	KindObserve Kind = 2
+	KindForget  Kind = 3
+	KindDrop    Kind = 4
+)
+
+// Event is one event of the log on its way into the shard. The byte slices belong to the caller and must not change
+// until Apply has returned.
+type Event struct {
+	// Sequence is the event's sequence in the log.
+	Sequence uint64
+	// Published is when the log took it, Unix time in nanoseconds.
+	Published int64
+	Kind      Kind
+	Space     string
+
+	// Definition is set for KindDefine.
+	Definition *Definition
+
+	// ID, Vector, Body and ExpiresAt are set for KindObserve. Vector is packed little-endian f32; Body is returned
+	// as it is; ExpiresAt is Unix time in nanoseconds, 0 for never.
+	ID        string
+	Vector    []byte
+	Body      []byte
+	ExpiresAt int64
+
+	// IDs is set for KindForget.
+	IDs []string
+
+	// Generation is set for KindDrop.
+	Generation uint32
+
+	space *space
+	ref   ref
+}
+
+// SpaceKey names the space that an added event belongs to; events with the same key are applied in order by one
+// caller at a time. It is nil for events that Add has applied itself (define, drop) and before Add.
+func (e *Event) SpaceKey() any {
+	if e.space == nil {
+		return nil
+	}
+	return e.space
+}
+
+// The refusals of Appender.Add. None of them leaves a trace in the shard.
+var (
+	// ErrUnknownSpace: the event names a space that no definition came before.
+	ErrUnknownSpace = errors.New("unknown space")
+	// ErrDimension: the embedding has not the dimension of its space.
+	ErrDimension = errors.New("wrong dimension")
+	// ErrDefinition: the definition is not one that this version can hold.
+	ErrDefinition = errors.New("unusable space definition")
+	// ErrTooLarge: the event does not fit into a record.
+	ErrTooLarge = errors.New("event too large")
+)
+
+// Errors of a shard as a whole.
+var (
+	// ErrClosed is returned by every call after Close.
+	ErrClosed = errors.New("shard is closed")
+	// ErrFailed wraps the first failed fsync. What it should have covered may be lost, so the shard takes nothing
+	// more and must be opened again with Options.Distrust.
+	ErrFailed = errors.New("shard failed to make its records durable")
+	// ErrCorrupt wraps what Open and reads find wrong with bytes that had been made durable.
+	ErrCorrupt = errors.New("corrupt row log")
+	// ErrVersion is wrapped when a file was written by an unknown version of the format.
+	ErrVersion = errors.New("unknown format version")
+	// ErrSource is wrapped when a directory holds the view of another log.
+	ErrSource = errors.New("directory belongs to another log")
+	// ErrNotFound is returned when there is no such observation.
+	ErrNotFound = errors.New("no such observation")
+)
