@@ -70,8 +70,11 @@ func (a *Appender) Add(e *Event) error {
 }
 
 func (a *Appender) encode(e *Event, rec *record) error {
-	offset := len(a.buf)
-	buf, err := appendRecord(a.buf, rec, e.ID)
+	offset, id := len(a.buf), ""
+	if e.Kind == KindObserve {
+		id = e.ID
+	}
+	buf, err := appendRecord(a.buf, rec, id)
 	if err != nil {
 		return err
 	}
@@ -82,8 +85,9 @@ func (a *Appender) encode(e *Event, rec *record) error {
 
 func (a *Appender) define(e *Event) error {
 	d := e.Definition
-	if d == nil || d.Dimension == 0 || d.Metric < Cosine || d.Metric > L2 {
-		return fmt.Errorf("%w: space %q wants a dimension above 0 and a metric of cosine, dot or l2", ErrDefinition, e.Space)
+	if d == nil || !d.usable() {
+		return fmt.Errorf("%w: space %q wants a dimension of 1 to %d and a metric of cosine, dot or l2",
+			ErrDefinition, e.Space, maxDimension)
 	}
 	if old, ok := a.shard.space(d.Name); ok && old.def.Generation >= d.Generation {
 		// Each gateway may write the definition before its own first observation; the first one holds.
@@ -120,11 +124,11 @@ func (a *Appender) drop(e *Event) error {
 // what had not been written is still there. Only after it has returned nil may the events be applied.
 func (a *Appender) Flush() error {
 	s := a.shard
-	if err := s.usable(); err != nil {
-		return err
-	}
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
+	if err := s.Usable(); err != nil {
+		return err
+	}
 	for len(a.added) > 0 {
 		// As many whole records as go into one write.
 		n, end := 0, 0

@@ -5,6 +5,14 @@ import (
 	"fmt"
 )
 
+// maxDimension is that of the longest vector that fits into a record.
+const maxDimension = (maxRecord - recordHeader) / 4
+
+// usable tells whether a space can be made of the definition, its engine aside.
+func (d *Definition) usable() bool {
+	return d.Dimension > 0 && d.Dimension <= maxDimension && d.Metric >= Cosine && d.Metric <= L2
+}
+
 // appendDefinition writes the body of a define record: dimension, generation (u32 each), creation time (u64), metric
 // (one byte), then name, embedder and engine, each a uvarint length and its bytes.
 func appendDefinition(dst []byte, d *Definition) []byte {

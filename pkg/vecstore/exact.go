@@ -28,11 +28,11 @@ func newExact(dim int, metric Metric) *exact {
 }
 
 func (x *exact) Add(row uint32, packed []byte) error {
+	if dim := x.vectors.width; len(packed) != dim*4 {
+		return fmt.Errorf("%w: %d bytes for %d components", ErrDimension, len(packed), dim)
+	}
 	x.vectors.grow(row)
 	v := x.vectors.row(row)
-	if len(packed) != len(v)*4 {
-		return fmt.Errorf("%w: %d bytes for %d components", ErrDimension, len(packed), len(v))
-	}
 	decodeInto(v, packed)
 	if x.metric == Cosine {
 		normalise(v)

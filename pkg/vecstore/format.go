@@ -18,7 +18,8 @@ import (
 //	 24   4  shard
 //	 28   4  length of the epoch
 //	 32  64  epoch, zero padded
-//	 96  28  zero
+//	 96   8  where the records of the segment before it end, 0 in segment 1
+//	104  20  zero
 //	124   4  CRC-32C of bytes 0..124
 //
 //	record, a multiple of 8 bytes
@@ -54,37 +55,51 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func appendSegmentHeader(dst []byte, number uint32, src Source) []byte {
-	start := len(dst)
+// segmentInfo is what a segment header says. previousEnd tells a segment before it that lost whole records from one
+// that never had them.
+type segmentInfo struct {
+	number      uint32
+	src         Source
+	previousEnd int64
+}
+
+func appendSegmentHeader(dst []byte, info segmentInfo) []byte {
+	start, src := len(dst), info.src
 	dst = append(dst, segmentMagic...)
 	dst = binary.LittleEndian.AppendUint32(dst, segmentVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, number)
+	dst = binary.LittleEndian.AppendUint32(dst, info.number)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(src.CreatedAt))
 	dst = binary.LittleEndian.AppendUint32(dst, src.Shard)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(src.Epoch)))
 	dst = append(dst, src.Epoch...)
+	dst = append(dst, make([]byte, start+32+maxEpoch-len(dst))...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(info.previousEnd))
 	dst = append(dst, make([]byte, start+segmentHeader-4-len(dst))...)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
-func parseSegmentHeader(b []byte) (number uint32, src Source, err error) {
+func parseSegmentHeader(b []byte) (segmentInfo, error) {
 	if len(b) < segmentHeader || string(b[:8]) != segmentMagic {
-		return 0, src, fmt.Errorf("%w: it does not begin with a segment header", ErrCorrupt)
+		return segmentInfo{}, fmt.Errorf("%w: it does not begin with a segment header", ErrCorrupt)
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion {
-		return 0, src, fmt.Errorf("%w %d: this program reads version %d", ErrVersion, v, segmentVersion)
+		return segmentInfo{}, fmt.Errorf("%w %d: this program reads version %d", ErrVersion, v, segmentVersion)
 	}
 	if crc32.Checksum(b[:segmentHeader-4], castagnoli) != binary.LittleEndian.Uint32(b[segmentHeader-4:]) {
-		return 0, src, fmt.Errorf("%w: the checksum of the segment header is wrong", ErrCorrupt)
+		return segmentInfo{}, fmt.Errorf("%w: the checksum of the segment header is wrong", ErrCorrupt)
 	}
 	n := binary.LittleEndian.Uint32(b[28:])
 	if n > maxEpoch {
-		return 0, src, fmt.Errorf("%w: the epoch of the segment header has %d bytes", ErrCorrupt, n)
+		return segmentInfo{}, fmt.Errorf("%w: the epoch of the segment header has %d bytes", ErrCorrupt, n)
 	}
-	return binary.LittleEndian.Uint32(b[12:]), Source{
-		Epoch:     string(b[32 : 32+n]),
-		Shard:     binary.LittleEndian.Uint32(b[24:]),
-		CreatedAt: int64(binary.LittleEndian.Uint64(b[16:])),
+	return segmentInfo{
+		number: binary.LittleEndian.Uint32(b[12:]),
+		src: Source{
+			Epoch:     string(b[32 : 32+n]),
+			Shard:     binary.LittleEndian.Uint32(b[24:]),
+			CreatedAt: int64(binary.LittleEndian.Uint64(b[16:])),
+		},
+		previousEnd: int64(binary.LittleEndian.Uint64(b[96:])),
 	}, nil
 }
 

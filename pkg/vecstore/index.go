@@ -30,7 +30,8 @@ type View struct {
 // Rows returns the number of rows to search, visible or not.
 func (v *View) Rows() uint32 { return v.rows }
 
-// Visible tells whether a row below Rows may be returned.
+// Visible tells whether a row may be returned. One that was added after the view was taken is visible until it is
+// replaced.
 func (v *View) Visible(row uint32) bool {
 	m := v.space.meta.at(row)
 	if d := m.dead.Load(); d != 0 && d <= v.rows {

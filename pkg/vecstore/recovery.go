@@ -1,12 +1,10 @@
 package vecstore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // Recovery says what Open found.
@@ -23,7 +21,7 @@ type Recovery struct {
 // Open opens the shard in dir, which it creates, and replays its row log. It does not lock the directory.
 //
 // Errors wrap ErrCorrupt, ErrVersion or ErrSource when the directory cannot be used for src; the caller then decides
-// to set it aside.
+// to set it aside. Others, ErrFailed among them, are about the disk.
 func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 	var rec Recovery
 	if len(src.Epoch) > maxEpoch {
@@ -53,10 +51,27 @@ func (s *Shard) recover(opt Options, out *Recovery) error {
 	if err != nil {
 		return err
 	}
+	if opt.Distrust {
+		if n, err = s.distrust(n, out); err != nil {
+			return err
+		}
+	}
 	for number := 1; number <= n; number++ {
-		if err := s.recoverSegment(number, number == n, opt, out); err != nil {
+		end, whole, err := s.recoverSegment(number, out)
+		if err != nil {
 			return fmt.Errorf("%s: %w", segmentName(number), err)
 		}
+		if !whole {
+			if err := s.log.cutTorn(number, end, n, out); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	// A process that was killed may have written its last checkpoint and not synced it: what that says is made so
+	// before anybody reads Durable.
+	if err := s.log.sync(); err != nil {
+		return err
 	}
 	s.appender.through = s.appended.Load()
 	for _, sp := range s.byNumber {
@@ -65,82 +80,31 @@ func (s *Shard) recover(opt Options, out *Recovery) error {
 	return nil
 }
 
-// recoverSegment replays one segment, and cuts the last one off where it is torn.
-func (s *Shard) recoverSegment(number int, last bool, opt Options, out *Recovery) error {
-	f, err := os.OpenFile(filepath.Join(s.dir, segmentName(number)), os.O_RDWR, 0)
+// recoverSegment replays one segment. It returns where the records end that are good, and whether that is the end of
+// the file; 0 and false when not even the header is there.
+func (s *Shard) recoverSegment(number int, out *Recovery) (end int64, whole bool, err error) {
+	f, size, info, err := s.log.openSegment(number)
 	if err != nil {
-		return fmt.Errorf("opening a segment: %w", err)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return errors.Join(fmt.Errorf("opening a segment: %w", err), f.Close())
-	}
-	if last && st.Size() < segmentHeader {
-		// It died while it began the segment, which so holds nothing. It is made anew.
-		out.Torn += st.Size()
-		return errors.Join(f.Close(), os.Remove(f.Name()))
+		return 0, false, err
 	}
 	s.log.files = append(s.log.files, f)
-	header := make([]byte, segmentHeader)
-	if _, err := f.ReadAt(header, 0); err != nil {
-		return fmt.Errorf("reading the segment header: %w", err)
+	if info == nil || info.previousEnd != s.log.end {
+		return 0, false, nil
 	}
-	got, src, err := parseSegmentHeader(header)
-	if err != nil {
-		return err
-	}
-	if src != s.src {
-		return fmt.Errorf("%w: it was filled from %v, not from %v", ErrSource, src, s.src)
-	}
-	if got != uint32(number) {
-		return fmt.Errorf("%w: its header says that it is segment %d", ErrCorrupt, got)
-	}
-	end, err := s.scan(f, number, st.Size(), opt.Distrust && last, out)
-	if err != nil {
-		return err
-	}
-	out.Bytes += end
-	if end < st.Size() {
-		if !last {
-			return fmt.Errorf("%w: the record at %d of %d bytes, and a later segment follows", ErrCorrupt, end, st.Size())
-		}
-		if at, err := checkpointBehind(f, end, st.Size()); err != nil {
-			return err
-		} else if at >= 0 && !opt.Distrust {
-			return fmt.Errorf("%w: the record at %d, below the checkpoint at %d that made it durable", ErrCorrupt, end, at)
-		}
-		if err := f.Truncate(end); err != nil {
-			return fmt.Errorf("cutting off a torn tail: %w", err)
-		}
-		out.Torn += st.Size() - end
-	}
-	s.log.end = end
-	return nil
-}
-
-// scan replays the records of a segment and returns where the last good one ends. With distrust it stops behind the
-// last checkpoint.
-func (s *Shard) scan(f *os.File, number int, size int64, distrust bool, out *Recovery) (int64, error) {
-	limit := size
-	if distrust {
-		at, err := lastCheckpoint(f, size)
-		if err != nil {
-			return 0, err
-		}
-		limit = at
-	}
-	r := newRecordReader(f, segmentHeader, limit)
+	r := newRecordReader(f, segmentHeader, size)
 	for {
 		rec, at, err := r.next()
 		if err != nil {
-			return at, err
+			return at, false, err
 		}
 		if rec == nil {
-			return at, nil
+			s.log.end = at
+			out.Bytes += at
+			return at, at == size, nil
 		}
 		out.Records++
 		if err := s.replay(rec, makeRef(uint32(number), at, rec.length)); err != nil {
-			return at, fmt.Errorf("the record at %d: %w", at, err)
+			return at, false, fmt.Errorf("the record at %d: %w", at, err)
 		}
 	}
 }
@@ -157,12 +121,21 @@ func (s *Shard) replay(rec *record, at ref) error {
 		if err != nil {
 			return err
 		}
+		if rec.space != s.next || !d.usable() {
+			return fmt.Errorf("%w: a definition that cannot be, of space %d", ErrCorrupt, rec.space)
+		}
 		sp, err := newSpace(d, rec.space)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrVersion, err)
 		}
 		s.install(sp)
 		return nil
+	case KindObserve, KindForget, KindDrop:
+	default:
+		return fmt.Errorf("%w: a record of unknown kind %d", ErrCorrupt, rec.kind)
+	}
+	if rec.space == 0 || rec.space >= s.next {
+		return fmt.Errorf("%w: a record of space %d, which was not defined before it", ErrCorrupt, rec.space)
 	}
 	sp, ok := s.byNumber[rec.space]
 	if !ok {
@@ -170,7 +143,9 @@ func (s *Shard) replay(rec *record, at ref) error {
 	}
 	switch rec.kind {
 	case KindObserve:
-		return sp.insert(s.hasher.key(stringOf(rec.id)), rec.sequence, rec.expires, at, rec.vector)
+		if err := sp.insert(s.hasher.key(stringOf(rec.id)), rec.sequence, rec.expires, at, rec.vector); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 	case KindForget:
 		ids, err := parseIDs(rec.body)
 		if err != nil {
@@ -181,8 +156,6 @@ func (s *Shard) replay(rec *record, at ref) error {
 		}
 	case KindDrop:
 		s.uninstall(sp)
-	default:
-		return fmt.Errorf("%w: a record of unknown kind %d", ErrCorrupt, rec.kind)
 	}
 	return nil
 }
@@ -240,58 +213,4 @@ func (r *recordReader) fill(n int) (bool, error) {
 		return false, fmt.Errorf("reading at %d: %w", r.at, err)
 	}
 	return r.end >= n, nil
-}
-
-// checkpointBehind looks for a whole checkpoint record anywhere behind a bad record: if there is one, the bad record
-// had been made durable. It returns -1 when there is none.
-func checkpointBehind(f *os.File, from, size int64) (int64, error) {
-	found := int64(-1)
-	err := eachCheckpoint(f, from, size, func(at int64) bool { found = at; return false })
-	return found, err
-}
-
-// lastCheckpoint returns where the last checkpoint record of a segment ends, or where its records begin.
-func lastCheckpoint(f *os.File, size int64) (int64, error) {
-	end := int64(segmentHeader)
-	err := eachCheckpoint(f, segmentHeader, size, func(at int64) bool {
-		end = at + checkpointLength
-		return true
-	})
-	return end, err
-}
-
-const checkpointLength = recordHeader + int64(len(checkpointMagic))
-
-// eachCheckpoint calls fn with the offset of each checkpoint record that stands at a multiple of 8, until it returns false.
-func eachCheckpoint(f *os.File, from, size int64, fn func(at int64) bool) error {
-	const overlap = int(checkpointLength)
-	buf := make([]byte, 1<<20)
-	for from < size {
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-from)], from)
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("looking for checkpoints: %w", err)
-		}
-		for i := 0; ; {
-			j := bytes.Index(buf[i:n], []byte(checkpointMagic))
-			if j < 0 {
-				break
-			}
-			i += j
-			at := i - recordHeader
-			i++
-			if at < 0 || (from+int64(at))%8 != 0 {
-				continue
-			}
-			if rec, err := parseRecord(buf[at:n]); err == nil && rec.kind == kindCheckpoint {
-				if !fn(from + int64(at)) {
-					return nil
-				}
-			}
-		}
-		if from+int64(n) >= size || n <= overlap {
-			return nil
-		}
-		from += int64(n - overlap)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package vecstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,8 @@ type rowLog struct {
 	files []*os.File   // by segment number - 1
 
 	// Of the appender alone.
-	end int64 // where the next record of the last segment goes
+	end    int64 // where the next record of the last segment goes
+	ragged bool  // a failed write may have left bytes behind end
 
 	// syncMu lets one sync run at a time. dirty is the lowest segment with records that no sync covers.
 	syncMu sync.Mutex
@@ -71,11 +73,12 @@ func segments(dir string) (int, error) {
 func (l *rowLog) roll() error {
 	number := len(l.files) + 1
 	path := filepath.Join(l.dir, segmentName(number))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("beginning a segment: %w", err)
 	}
-	if _, err := f.WriteAt(appendSegmentHeader(nil, uint32(number), l.src), 0); err != nil {
+	header := appendSegmentHeader(nil, segmentInfo{number: uint32(number), src: l.src, previousEnd: l.end})
+	if _, err := f.WriteAt(header, 0); err != nil {
 		return errors.Join(fmt.Errorf("beginning a segment: %w", err), f.Close(), os.Remove(path))
 	}
 	// The name must survive a loss of power before any record in it counts as durable.
@@ -92,6 +95,13 @@ func (l *rowLog) roll() error {
 // append writes encoded records with one call and returns the segment and the offset of the first. After an error
 // nothing of them counts as written: the next append goes to the same place.
 func (l *rowLog) append(b []byte) (segment uint32, offset int64, err error) {
+	if l.ragged {
+		// What comes now may be shorter than what was half written: whole records of that would follow it.
+		if err := l.files[len(l.files)-1].Truncate(l.end); err != nil {
+			return 0, 0, fmt.Errorf("removing what a failed write left behind: %w", err)
+		}
+		l.ragged = false
+	}
 	if len(l.files) == 0 || l.end+int64(len(b)) > l.segmentSize && l.end > segmentHeader {
 		if err := l.roll(); err != nil {
 			return 0, 0, err
@@ -99,6 +109,7 @@ func (l *rowLog) append(b []byte) (segment uint32, offset int64, err error) {
 	}
 	f := l.files[len(l.files)-1]
 	if _, err := f.WriteAt(b, l.end); err != nil {
+		l.ragged = true
 		return 0, 0, fmt.Errorf("appending %d bytes to the row log: %w", len(b), err)
 	}
 	offset = l.end
@@ -123,6 +134,17 @@ func (l *rowLog) sync() error {
 	return nil
 }
 
+// void overwrites a checkpoint that says what is not so, because the sync behind it failed.
+func (l *rowLog) void(segment uint32, offset int64) error {
+	l.mu.RLock()
+	f := l.files[segment-1]
+	l.mu.RUnlock()
+	if _, err := f.WriteAt(make([]byte, checkpointLength), offset); err != nil {
+		return fmt.Errorf("taking back a checkpoint: %w", err)
+	}
+	return nil
+}
+
 // read returns a verified record in buf, which it may grow and which the record points into.
 func (l *rowLog) read(r ref, buf []byte) (record, []byte, error) {
 	l.mu.RLock()
@@ -138,7 +160,11 @@ func (l *rowLog) read(r ref, buf []byte) (record, []byte, error) {
 		buf = make([]byte, r.length())
 	}
 	buf = buf[:r.length()]
-	if _, err := f.ReadAt(buf, r.offset()); err != nil {
+	if _, err := f.ReadAt(buf, r.offset()); errors.Is(err, os.ErrClosed) {
+		return record{}, buf, ErrClosed
+	} else if err == io.EOF {
+		return record{}, buf, fmt.Errorf("%w: the record of %s at %d is cut off", ErrCorrupt, f.Name(), r.offset())
+	} else if err != nil {
 		return record{}, buf, fmt.Errorf("reading a record of %s at %d: %w", f.Name(), r.offset(), err)
 	}
 	rec, err := parseRecord(buf)

@@ -56,20 +56,20 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 	}
 	k, self := q.K, uint32(math.MaxUint32)
 	query := q.Vector
+	view := sp.view(q.Now.UnixNano())
 	if query == nil {
-		row, ok := sp.lookup(s.hasher.key(q.ID))
-		view := sp.view(q.Now.UnixNano())
-		if !ok || !view.Visible(row) {
+		row, ok := sp.lookup(s.hasher.key(q.ID), view)
+		if !ok {
 			return Result{}, fmt.Errorf("%w: %q in space %q", ErrNotFound, q.ID, name)
 		}
-		query, self, k = sp.index.Vector(row, nil), row, k+1
+		query, self, k = sp.index.Vector(row, nil), row, max(k, k+1) // the larger one: k+1 may overflow
 	}
 	if len(query) != int(sp.def.Dimension) {
 		return Result{}, fmt.Errorf("%w: space %q has dimension %d, the query has %d", ErrDimension, name, sp.def.Dimension, len(query))
 	}
 	best := NewTopK(k, q.MinScore)
 	res := Result{Exact: sp.index.Exact()}
-	res.Searched = sp.index.Search(query, sp.view(q.Now.UnixNano()), best)
+	res.Searched = sp.index.Search(query, view, best)
 	for _, c := range best.sorted() {
 		if c.row == self || len(res.Rows) == q.K {
 			continue
@@ -77,6 +77,9 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 		row, err := s.load(sp, c.row)
 		if err != nil {
 			return Result{}, err
+		}
+		if self != math.MaxUint32 && row.ID == q.ID {
+			continue // an older version than self, which was added since the view was taken
 		}
 		row.Score = c.score
 		res.Rows = append(res.Rows, row)
@@ -95,8 +98,8 @@ func (s *Shard) Get(name string, ids []string, now time.Time) ([]Row, error) {
 	}
 	var rows []Row
 	for _, id := range ids {
-		n, ok := sp.lookup(s.hasher.key(id))
-		if view := sp.view(now.UnixNano()); !ok || !view.Visible(n) {
+		n, ok := sp.lookup(s.hasher.key(id), sp.view(now.UnixNano()))
+		if !ok {
 			continue
 		}
 		row, err := s.load(sp, n)
@@ -137,6 +140,7 @@ func (s *Shard) List(name string, before uint64, limit int, now time.Time) (rows
 		}
 		return 1
 	})
+	limit = max(limit, 0)
 	if more = len(newest) > limit; more {
 		newest = newest[:limit]
 	}
@@ -205,10 +209,11 @@ func (s *Shard) AllStats() []SpaceStats {
 
 func (sp *space) stats() SpaceStats {
 	tail, graph := sp.index.Tiers()
-	// dead first: a replacement raises it before the row count.
-	dead := sp.dead.Load()
+	sp.idsMu.RLock()
+	living := len(sp.ids)
+	sp.idsMu.RUnlock()
 	return SpaceStats{
-		Definition: sp.def, Observations: uint64(sp.rows.Load() - dead), Dead: uint64(dead),
+		Definition: sp.def, Observations: uint64(living), Dead: uint64(sp.dead.Load()),
 		Tail: uint64(tail), Graph: uint64(graph),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,11 +106,11 @@ func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 //
 // A failed fsync fails the shard for good: see ErrFailed.
 func (s *Shard) Checkpoint(now time.Time) error {
-	if err := s.usable(); err != nil {
-		return err
-	}
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
+	if err := s.Usable(); err != nil {
+		return err
+	}
 	through := s.appended.Load()
 	if through == s.durable.Load() {
 		return nil
@@ -120,12 +121,13 @@ func (s *Shard) Checkpoint(now time.Time) error {
 		return err
 	}
 	s.logMu.Lock()
-	_, _, err = s.log.append(b)
+	segment, offset, err := s.log.append(b)
 	s.logMu.Unlock()
 	if err != nil {
 		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
 	if err := s.log.sync(); err != nil {
+		err = errors.Join(err, s.log.void(segment, offset))
 		s.failed.CompareAndSwap(nil, &err)
 		return err
 	}
@@ -133,7 +135,15 @@ func (s *Shard) Checkpoint(now time.Time) error {
 	return nil
 }
 
-func (s *Shard) usable() error {
+// Spaces returns the number of living spaces.
+func (s *Shard) Spaces() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.spaces)
+}
+
+// Usable returns why the shard takes nothing any more, ErrFailed or ErrClosed; nil when it does.
+func (s *Shard) Usable() error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
@@ -150,12 +160,16 @@ func (s *Shard) Close() error {
 	if errors.Is(err, ErrClosed) {
 		return nil
 	}
-	s.closed.Store(true)
-	return errors.Join(err, s.log.close())
+	return errors.Join(err, s.Abandon())
 }
 
 // Abandon closes the files without a checkpoint: what a shard that failed is left with.
 func (s *Shard) Abandon() error {
+	// Neither a checkpoint nor a flush is under way while the files go away.
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	if s.closed.Swap(true) {
 		return nil
 	}
@@ -165,6 +179,7 @@ func (s *Shard) Abandon() error {
 // SetAside renames a shard's directory, so that it can be built anew while what it held is kept for a look at it. It
 // returns the new name.
 func SetAside(dir string, now time.Time) (string, error) {
+	dir = filepath.Clean(dir) // with a slash at its end the new name would be inside it
 	for n := 0; ; n++ {
 		aside := fmt.Sprintf("%s.aside-%s-%d", dir, now.UTC().Format("20060102T150405"), n)
 		if _, err := os.Lstat(aside); err == nil {

@@ -10,7 +10,8 @@ import (
 //
 // One goroutine at a time writes (Shard.Apply). Readers take no lock: rows is stored after a row is complete, and a
 // row's dead mark carries the row count at which it begins to hold, so that a reader sees an observation exactly once
-// while it is being replaced (View.Visible).
+// while it is being replaced (View.Visible). ids is written before rows, and a reader takes its view before it looks an
+// id up, so that the row it finds is never one that its view already hides.
 type space struct {
 	def    Definition
 	number uint32
@@ -20,7 +21,7 @@ type space struct {
 	dead   atomic.Uint32 // of those, replaced or forgotten
 	gone   atomic.Bool   // dropped: no search finds it, rows still on their way are let go
 
-	// idsMu guards ids alone: its reader is a recall by id.
+	// idsMu guards ids alone, which holds what is living: its readers look an id up or count.
 	idsMu sync.RWMutex
 	ids   map[idKey]uint32
 
@@ -86,10 +87,10 @@ func (s *space) insert(key idKey, sequence uint64, expires int64, at ref, vector
 		s.meta.at(old).dead.Store(row + 1)
 		s.dead.Add(1)
 	}
-	s.rows.Store(row + 1)
 	s.idsMu.Lock()
 	s.ids[key] = row
 	s.idsMu.Unlock()
+	s.rows.Store(row + 1)
 	return nil
 }
 
@@ -118,11 +119,12 @@ func (s *space) prune(applied uint64) {
 	}
 }
 
-func (s *space) lookup(key idKey) (row uint32, ok bool) {
+// lookup returns the row of an id that is visible in view, or one that was added since the view was taken.
+func (s *space) lookup(key idKey, view View) (row uint32, ok bool) {
 	s.idsMu.RLock()
 	row, ok = s.ids[key]
 	s.idsMu.RUnlock()
-	return row, ok
+	return row, ok && view.Visible(row)
 }
 
 func (s *space) view(now int64) View {

@@ -18,7 +18,8 @@ type scored struct {
 	score float32
 }
 
-// NewTopK keeps the k best rows with a score of at least minScore. It allocates as rows arrive, not for k.
+// NewTopK keeps the k best rows with a score of at least minScore, none when k is not above 0. It allocates as rows
+// arrive, not for k.
 func NewTopK(k int, minScore float32) *TopK {
 	return &TopK{k: k, minScore: minScore}
 }
@@ -31,7 +32,7 @@ func (t *TopK) Wants(score float32) bool {
 	if len(t.rows) < t.k {
 		return score >= t.minScore
 	}
-	return score > t.rows[0].score && score >= t.minScore
+	return t.k > 0 && score > t.rows[0].score && score >= t.minScore
 }
 
 // Offer keeps the row if it belongs to the best.

@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Identity tells one incarnation of a shard's stream from another that was made later under the same name, whose
+// sequences mean something else. It is comparable by Equal, and by its text.
+type Identity struct {
+	// CreatedAt is when the server made the stream, with nanoseconds, in UTC. It is the same from every server of a
+	// cluster, after restarts, and after changes of the stream's settings.
+	CreatedAt time.Time
+}
+
+// Equal says whether both name the same incarnation.
+func (i Identity) Equal(other Identity) bool { return i.CreatedAt.Equal(other.CreatedAt) }
+
+// IsZero says whether it names none: that of a checkpoint that was never written.
+func (i Identity) IsZero() bool { return i.CreatedAt.IsZero() }
+
+// String returns the text that ParseIdentity reads, RFC 3339 in UTC.
+func (i Identity) String() string { return i.CreatedAt.UTC().Format(time.RFC3339Nano) }
+
+// ParseIdentity reads a text that String wrote.
+func ParseIdentity(s string) (Identity, error) {
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return Identity{}, fmt.Errorf("malformed identity of a stream %q: want the time of its creation in RFC 3339: %w", s, err)
+	}
+	return Identity{CreatedAt: at.UTC()}, nil
+}
+
+// StreamIdentity returns the identity of a shard's stream, its last sequence (0 when nothing was ever written), and the
+// first sequence that it still has; of an empty stream that is last + 1. The error wraps jetstream.ErrStreamNotFound when
+// there is no such stream.
+func StreamIdentity(ctx context.Context, js jetstream.JetStream, shard int) (id Identity, last, first uint64, err error) {
+	stream, err := js.Stream(ctx, LogStream(shard))
+	if err != nil {
+		return Identity{}, 0, 0, explain(fmt.Errorf("looking at the stream %s: %w", LogStream(shard), err))
+	}
+	info := stream.CachedInfo()
+	last, first = info.State.LastSeq, info.State.FirstSeq
+	if info.State.Msgs == 0 {
+		// The server says 0 or last + 1, depending on whether there ever was a message.
+		first = last + 1
+	}
+	return Identity{CreatedAt: info.Created.UTC()}, last, first, nil
+}

@@ -1,0 +1,98 @@
+package bus_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/bus/bustest"
+	"github.com/engram-memory/engram/streams"
+)
+
+func TestStreamIdentity(t *testing.T) {
+	ctx := testContext(t)
+	srv := bustest.Start(t)
+	conn := srv.Connect()
+	js := conn.JS
+	mustEnsure(t, js, bus.TopologyConfig{Shards: 1})
+
+	look := func(wantLast, wantFirst uint64) bus.Identity {
+		t.Helper()
+		id, last, first, err := bus.StreamIdentity(ctx, js, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last != wantLast || first != wantFirst {
+			t.Errorf("last %d, first %d, want %d and %d", last, first, wantLast, wantFirst)
+		}
+		return id
+	}
+	original := look(0, 1)
+	publish(t, js, 0, 5)
+	look(5, 1)
+	stream, err := js.Stream(ctx, bus.LogStream(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(4)); err != nil {
+		t.Fatal(err)
+	}
+	look(5, 4)
+	if err := stream.Purge(ctx); err != nil {
+		t.Fatal(err)
+	}
+	look(5, 6)
+
+	// Neither a restart nor a change of settings makes it another stream.
+	srv.Restart()
+	if err := conn.WaitConnected(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := streams.Log(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxBytes = 1 << 30
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if after := look(5, 6); !after.Equal(original) || after.String() != original.String() {
+		t.Errorf("the identity was %v, and is %v after a restart", original, after)
+	}
+
+	// Made again under the same name, it is another.
+	if err := js.DeleteStream(ctx, bus.LogStream(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := bus.StreamIdentity(ctx, js, 0); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("without the stream: %v", err)
+	}
+	mustEnsure(t, js, bus.TopologyConfig{})
+	if other := look(0, 1); other.Equal(original) || other.String() == original.String() {
+		t.Errorf("a new stream has the identity %v of the old one", other)
+	}
+}
+
+func TestIdentityText(t *testing.T) {
+	srv := bustest.Start(t)
+	js := srv.Connect().JS
+	mustEnsure(t, js, bus.TopologyConfig{Shards: 1})
+	id, _, _, err := bus.StreamIdentity(testContext(t), js, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := bus.ParseIdentity(id.String())
+	if err != nil || !back.Equal(id) || back.IsZero() {
+		t.Errorf("%v was read back as %v (%v)", id, back, err)
+	}
+	for _, bad := range []string{"", "yesterday", "1700000000"} {
+		if _, err := bus.ParseIdentity(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if !(bus.Identity{}).IsZero() {
+		t.Error("the zero identity is not zero")
+	}
+}

@@ -1,0 +1,133 @@
+// Package client is what a Go program imports to observe and to recall. It speaks protobuf over NATS request-reply.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/nats-io/nuid"
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// Client asks an Engram. It may be used by any number of goroutines. It does not own its connection.
+type Client struct{ nc *nats.Conn }
+
+// New returns a client on a connection, which must stay open for as long as the client is used.
+func New(nc *nats.Conn) *Client { return &Client{nc: nc} }
+
+// DefaultTimeout bounds a request whose context has no deadline.
+const DefaultTimeout = 10 * time.Second
+
+// Observe sends the observations of one request and returns when they are durable, or searchable where the request
+// says so. The error is an *wire.Error; where only some of several observations failed it is nil, and their results say
+// so.
+func (c *Client) Observe(ctx context.Context, space string, req *api.ObserveRequest) (*api.ObserveResponse, error) {
+	resp := new(api.ObserveResponse)
+	return resp, c.call(ctx, bus.ObserveSubject(space), req, resp)
+}
+
+// ObserveRetrying is Observe, sent again under the same idempotency key, which it mints where there is none, until it
+// is neither refused for backpressure nor unanswered, or ctx ends. refused, which may be nil, is called for each refusal.
+func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.ObserveRequest, refused func(*wire.Error)) (*api.ObserveResponse, error) {
+	if req.GetIdempotencyKey() == "" {
+		req.IdempotencyKey = nuid.Next()
+	}
+	for {
+		resp, err := c.Observe(ctx, space, req)
+		var e *wire.Error
+		if err == nil || !errors.As(err, &e) {
+			return resp, err
+		}
+		switch e.Code {
+		case wire.CodeBackpressure, wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
+		default:
+			return resp, err
+		}
+		if refused != nil {
+			refused(e)
+		}
+		wait := e.RetryAfter
+		if wait == 0 {
+			wait = 100 * time.Millisecond
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return resp, err
+		case <-t.C:
+		}
+	}
+}
+
+// Recall returns the nearest observations of a space. The error is an *wire.Error.
+func (c *Client) Recall(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, error) {
+	resp := new(api.RecallResponse)
+	return resp, c.call(ctx, bus.RecallSubject(space), req, resp)
+}
+
+// Get returns the observations of these ids that are there. The error is an *wire.Error.
+func (c *Client) Get(ctx context.Context, space string, req *api.GetRequest) (*api.GetResponse, error) {
+	resp := new(api.GetResponse)
+	return resp, c.call(ctx, bus.GetSubject(space), req, resp)
+}
+
+// List returns the newest observations. The error is an *wire.Error.
+func (c *Client) List(ctx context.Context, space string, req *api.ListRequest) (*api.ListResponse, error) {
+	resp := new(api.ListResponse)
+	return resp, c.call(ctx, bus.ListSubject(space), req, resp)
+}
+
+// Forget removes observations, or a space. The error is an *wire.Error.
+func (c *Client) Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, error) {
+	resp := new(api.ForgetResponse)
+	return resp, c.call(ctx, bus.ForgetSubject(space), req, resp)
+}
+
+// Spaces returns one space, or all for the empty name. The error is an *wire.Error.
+func (c *Client) Spaces(ctx context.Context, only string) (*api.SpacesResponse, error) {
+	resp := new(api.SpacesResponse)
+	return resp, c.call(ctx, bus.SpacesSubject, &api.SpacesRequest{Space: only}, resp)
+}
+
+func (c *Client) call(ctx context.Context, subject string, req, resp proto.Message) error {
+	body, err := proto.Marshal(req)
+	if err != nil {
+		return wire.Errorf(wire.CodeMalformed, "", "the request is not UTF-8 throughout")
+	}
+	if int64(len(body)) > c.nc.MaxPayload() {
+		return wire.Errorf(wire.CodeTooLarge, "", "the request has %d bytes, and a NATS message can have %d; send fewer observations at once",
+			len(body), c.nc.MaxPayload())
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	m, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{
+		Subject: subject, Data: body, Header: nats.Header{bus.HeaderContentType: {wire.TypeProtobuf}},
+	})
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return wire.Errorf(wire.CodeUnavailable, "", "nobody answers on %s; is Engram running on this NATS?", subject)
+	case err != nil && ctx.Err() != nil:
+		return wire.Errorf(wire.CodeDeadline, "", "there was no answer on %s in time", subject)
+	case err != nil:
+		return wire.Errorf(wire.CodeUnavailable, "", "asking on %s: %v", subject, err)
+	}
+	if m.Header.Get(micro.ErrorCodeHeader) != "" {
+		return wire.DecodeError(wire.Protobuf, m.Data)
+	}
+	if err := proto.Unmarshal(m.Data, resp); err != nil {
+		return fmt.Errorf("reading the answer on %s: %w", subject, err)
+	}
+	return nil
+}

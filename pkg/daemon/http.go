@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// HTTPServer serves a handler on an address until Close.
+type HTTPServer struct {
+	server   *http.Server
+	listener net.Listener
+	done     chan error
+}
+
+// ServeHTTP listens on an address and serves. Paths that the handlers do not have are answered with the contract's
+// error.
+func ServeHTTP(addr string, handlers ...http.Handler) (*HTTPServer, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening for HTTP on %s: %w; is it in use? choose another address", addr, err)
+	}
+	s := &HTTPServer{
+		listener: listener, done: make(chan error, 1),
+		server: &http.Server{Handler: merge(handlers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
+	}
+	go func() { s.done <- s.server.Serve(listener) }()
+	return s, nil
+}
+
+// Addr returns the address that is listened on.
+func (s *HTTPServer) Addr() string { return s.listener.Addr().String() }
+
+// Close lets requests that run finish, within the context.
+func (s *HTTPServer) Close(ctx context.Context) error {
+	err := s.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.server.Close()
+	}
+	if serr := <-s.done; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
+	return err
+}
+
+// merge tries each handler's routes in turn. A path that one of them has with other methods is a 405.
+func merge(handlers []http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := http.StatusNotFound
+		for _, h := range handlers {
+			mux, ok := h.(*http.ServeMux)
+			if !ok {
+				h.ServeHTTP(w, r)
+				return
+			}
+			handler, pattern := mux.Handler(r)
+			if pattern != "" {
+				mux.ServeHTTP(w, r)
+				return
+			}
+			probe := &statusProbe{header: http.Header{}}
+			handler.ServeHTTP(probe, r)
+			if probe.status == http.StatusMethodNotAllowed {
+				status = probe.status
+				w.Header().Add("Allow", probe.header.Get("Allow"))
+			}
+		}
+		if status == http.StatusMethodNotAllowed {
+			wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeMethod, "", "%s cannot be done to %s", r.Method, r.URL.Path))
+			return
+		}
+		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeNotFound, "", "there is nothing at %s; see docs/wire.md", r.URL.Path))
+	})
+}
+
+// statusProbe takes the status of an answer that is not sent.
+type statusProbe struct {
+	header http.Header
+	status int
+}
+
+func (p *statusProbe) Header() http.Header         { return p.header }
+func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }
+func (p *statusProbe) WriteHeader(status int)      { p.status = status }

@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/config"
+	"github.com/engram-memory/engram/pkg/logging"
+	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/version"
+)
+
+// ExitInterrupt is the exit code of a process that Ctrl-C has stopped cleanly.
+const ExitInterrupt = 130
+
+// stopTimeout bounds a clean stop.
+const stopTimeout = 20 * time.Second
+
+// Part is one running daemon.
+type Part interface {
+	Ready() error
+	Close() error
+}
+
+// Program describes a command that runs one part.
+type Program[C any] struct {
+	Name, Short string
+	// Common returns the common section of the configuration, and the address for HTTP, empty for none.
+	Common func(*C) (Config, string)
+	Start  func(context.Context, C, Env) (Part, error)
+}
+
+// Main runs the program and exits the process: 0 after --help, --print-config and SIGTERM, 130 after Ctrl-C, 1 after an
+// error, which it prints as one line.
+func (p Program[C]) Main() {
+	ctx, interrupted, stop := Signals(context.Background())
+	err := p.run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		os.Exit(1)
+	}
+	if interrupted() {
+		os.Exit(ExitInterrupt)
+	}
+}
+
+// Signals returns a context that SIGINT and SIGTERM end, and a function that tells whether it was SIGINT. A second
+// signal ends the process at once.
+func Signals(parent context.Context) (ctx context.Context, interrupted func() bool, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for s := range signals {
+			if ctx.Err() != nil {
+				os.Exit(ExitInterrupt)
+			}
+			cancel(signalError{s})
+		}
+	}()
+	return ctx, func() bool {
+			var s signalError
+			return errors.As(context.Cause(ctx), &s) && s.Signal == syscall.SIGINT
+		}, func() {
+			signal.Stop(signals)
+			close(signals)
+			<-done
+			cancel(nil)
+		}
+}
+
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return "stopped by " + e.String() }
+
+func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
+	var cfg C
+	err := config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout})
+	if errors.Is(err, config.ErrHelp) || errors.Is(err, config.ErrPrinted) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	common, addr := p.Common(&cfg)
+	log, err := logging.New(common.Log, stderr)
+	if err != nil {
+		return err
+	}
+	return p.serve(ctx, cfg, common, addr, log)
+}
+
+// serve starts the part and stops it when ctx ends: first the intake, then the part, then what it stands on.
+func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string, log zerolog.Logger) (err error) {
+	var stops []func() error
+	defer func() {
+		for i := len(stops) - 1; i >= 0; i-- {
+			err = errors.Join(err, stops[i]())
+		}
+	}()
+	common.NATS.Log = log
+	if common.NATS.Name == "" {
+		common.NATS.Name = p.Name
+	}
+	conn, err := bus.Connect(common.NATS)
+	if err != nil {
+		return err
+	}
+	stops = append(stops, func() error { conn.Close(); return nil })
+	env, gatherer, stopEnv, err := NewEnv(conn, log)
+	if err != nil {
+		return err
+	}
+	stops = append(stops, stopEnv)
+	part, err := p.Start(ctx, cfg, env)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped while it started
+		}
+		return err
+	}
+	stops = append(stops, part.Close)
+	event := log.Info().Str("version", version.String())
+	if common.Metrics != "" {
+		m, err := metrics.Serve(common.Metrics, gatherer, metrics.Checks{p.Name: part.Ready})
+		if err != nil {
+			return err
+		}
+		stops = append(stops, func() error { return withTimeout(m.Shutdown) })
+		event = event.Str("metrics", m.Addr())
+	}
+	if h, ok := part.(interface{ Handler() http.Handler }); ok && addr != "" {
+		s, err := ServeHTTP(addr, h.Handler())
+		if err != nil {
+			return err
+		}
+		stops = append(stops, func() error { return withTimeout(s.Close) })
+		event = event.Str("http", s.Addr())
+	}
+	event.Msg("ready")
+	<-ctx.Done()
+	log.Info().Msg("stopping")
+	return nil
+}
+
+func withTimeout(stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return stop(ctx)
+}

@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/engram-memory/engram/pkg/recall"
+	"github.com/engram-memory/engram/pkg/registry"
+)
+
+// RecallConfig is the configuration of recall-api.
+type RecallConfig struct {
+	Config `yaml:",inline"`
+	// HTTP is the address of the HTTP face.
+	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP; empty for none"`
+}
+
+// Recall is a running recall API.
+type Recall struct {
+	router  *recall.Router
+	service *recall.Service
+	spaces  *registry.Registry
+}
+
+// StartRecall starts one; ctx bounds the start alone.
+func StartRecall(ctx context.Context, cfg RecallConfig, env Env) (*Recall, error) {
+	p, err := prepare(ctx, cfg.Config, env)
+	if err != nil {
+		return nil, err
+	}
+	r := &Recall{spaces: p.spaces}
+	set, err := embedders()
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	r.router = recall.New(recall.Options{
+		Conn: env.Conn.NC, Topology: p.topology, Registry: p.spaces, Embedders: set,
+		Logger: env.Logger.With().Str("part", "recall").Logger(), Version: env.Version,
+	})
+	if r.service, err = r.router.Serve(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Handler returns its HTTP face.
+func (r *Recall) Handler() http.Handler { return r.router.Handler() }
+
+// Ready tells why it cannot answer, nil when it can.
+func (r *Recall) Ready() error { return r.router.Ready() }
+
+// Close stops taking requests and waits for those that run.
+func (r *Recall) Close() error {
+	var errs []error
+	if r.service != nil {
+		errs = append(errs, r.service.Stop())
+	}
+	return errors.Join(append(errs, r.spaces.Close())...)
+}

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/worker"
+)
+
+// WorkerConfig is the configuration of space-worker.
+type WorkerConfig struct {
+	Config `yaml:",inline"`
+	Worker worker.Config `yaml:",inline"`
+}
+
+// Validate fills in the profile and tells what of the configuration cannot be.
+func (c *WorkerConfig) Validate() error { return c.Worker.Resolve() }
+
+// StartWorker starts one; ctx bounds the start alone. Its Close ends it.
+func StartWorker(ctx context.Context, cfg WorkerConfig, env Env) (*worker.Worker, error) {
+	p, err := prepare(ctx, cfg.Config, env)
+	if err != nil {
+		return nil, err
+	}
+	// A worker learns definitions from the log.
+	if err := p.spaces.Close(); err != nil {
+		return nil, err
+	}
+	m, err := metrics.NewWorker(env.Registry)
+	if err != nil {
+		return nil, err
+	}
+	if err := followStreams(ctx, env, p.topology); err != nil {
+		return nil, err
+	}
+	return worker.Start(ctx, worker.Options{
+		Config: cfg.Worker, Conn: env.Conn.NC, JetStream: env.Conn.JS, Topology: p.topology, Metrics: m,
+		RecallLatency: env.Recall.Latency, JetStreamMetrics: env.JetStream,
+		Logger: env.Logger.With().Str("part", "worker").Str("worker", cfg.Worker.Name).Logger(), Version: env.Version,
+	})
+}
+
+// followStreams has the logs and the quarantine read for /metrics.
+func followStreams(ctx context.Context, env Env, t bus.Topology) error {
+	names := []string{bus.QuarantineStream}
+	for shard := range t.Shards {
+		names = append(names, bus.LogStream(shard))
+	}
+	var errs []error
+	for _, name := range names {
+		s, err := env.Conn.JS.Stream(ctx, name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		env.JetStream.AddStream(name, s)
+	}
+	return errors.Join(errs...)
+}

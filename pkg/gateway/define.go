@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// define returns the definition of a space, which the first observation makes where there is none, once the log holds
+// it too. Requests for the same space share the work.
+func (g *Gateway) define(ctx context.Context, space string, first *api.Observation) (*registry.Entry, *wire.Error) {
+	v, err, _ := g.defining.Do(space, func() (any, error) {
+		entry, err := g.Registry.Lookup(ctx, space)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if !entry.Living() {
+			def, refused := g.definitionFrom(space, first)
+			if refused != nil {
+				return nil, refused
+			}
+			if entry, err = g.Registry.Create(ctx, def); err != nil {
+				return nil, unavailable(err)
+			}
+		}
+		if entry.GetLogged() {
+			return entry, nil
+		}
+		return g.logDefinition(ctx, entry)
+	})
+	if err != nil {
+		return nil, wire.AsError(err)
+	}
+	return v.(*registry.Entry), nil
+}
+
+// definitionFrom makes the definition of a space out of its first observation and the configuration.
+func (g *Gateway) definitionFrom(space string, first *api.Observation) (*api.SpaceDefinition, *wire.Error) {
+	metric, err := wire.ParseMetric(g.Config.Space.Metric)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeInternal, "", "the gateway's configuration: space.%s", err.Message)
+	}
+	if metric == api.Metric_METRIC_UNSPECIFIED {
+		metric = api.Metric_METRIC_COSINE
+	}
+	dim := g.Config.Space.Dimension
+	if e := first.GetEmbedding(); e != nil {
+		packed, err := wire.EmbeddingF32(e, metric == api.Metric_METRIC_COSINE)
+		if err != nil {
+			return nil, err
+		}
+		dim = len(packed) / 4
+	} else if _, err := g.Embedders.Lookup(g.Config.Space.Embedder); err != nil {
+		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "space %q is new and would have the embedder %q, which this gateway does not have; send an embedding",
+			space, g.Config.Space.Embedder)
+	}
+	return &api.SpaceDefinition{
+		Name: space, Dimension: uint32(dim), Metric: metric, Embedder: g.Config.Space.Embedder, Engine: g.Config.Space.Engine,
+		CreatedAt: time.Now().UnixNano(),
+	}, nil
+}
+
+// logDefinition writes a definition to the log of its shard, before any observation of the space can follow it, and
+// notes in the bucket that it is there. A gateway that died between the two leaves that to the next one: the event may
+// then stand in the log twice, and the second changes nothing.
+func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*registry.Entry, error) {
+	def := proto.CloneOf(entry.SpaceDefinition)
+	b, err := proto.Marshal(&api.LogEvent{Event: &api.LogEvent_Define{Define: def}})
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the definition of space %q: %v", def.GetName(), err)
+	}
+	shard := event.ShardOf(def.GetName(), g.Topology.Shards)
+	out := bus.PublishAll(ctx, g.JetStream, []bus.Entry{{
+		Subject: bus.LogSubject(shard, def.GetName()),
+		ID:      def.GetName() + "/define/" + strconv.FormatUint(uint64(def.GetGeneration()), 10),
+		Data:    b,
+	}})
+	if out[0].Err != nil {
+		return nil, logError(out[0].Err)
+	}
+	logged, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Logged = true })
+	if errors.Is(err, registry.ErrChanged) {
+		// Another gateway did the same, or the space was dropped; either way this definition is in the log.
+		return entry, nil
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return logged, nil
+}
+
+func unavailable(err error) *wire.Error {
+	return wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)
+}

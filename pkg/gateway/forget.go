@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// Forget writes the event that removes observations, or a whole space, to its log. It blocks until it is durable there,
+// or applied where the request asks for searchable. Ids that are not there are no error.
+func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, *wire.Error) {
+	if err := checkForget(space, req); err != nil {
+		return nil, err
+	}
+	deadline := g.deadline(time.Now(), req.GetDeadlineMs())
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	entry, err := g.Registry.Lookup(ctx, space)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if !entry.Living() {
+		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
+	}
+	writeID := req.GetIdempotencyKey()
+	if writeID == "" {
+		writeID = nuid.Next()
+	}
+	var ev *api.LogEvent
+	if req.GetAll() {
+		ev = &api.LogEvent{Event: &api.LogEvent_Drop{Drop: &api.DropEvent{Space: space, Generation: entry.GetGeneration()}}}
+		writeID = "drop/" + strconv.FormatUint(uint64(entry.GetGeneration()), 10)
+		if refused := g.markDropped(ctx, entry); refused != nil {
+			return nil, refused
+		}
+	} else {
+		ev = &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: space, Ids: req.GetIds()}}}
+	}
+	out, refused := g.append(ctx, space, writeID, ev, deadline)
+	if refused != nil {
+		return nil, refused
+	}
+	shard := event.ShardOf(space, g.Topology.Shards)
+	resp := &api.ForgetResponse{Position: event.Position{Epoch: g.Topology.Epoch, Shard: shard, Sequence: out.Sequence}.String()}
+	if req.GetAcknowledgement() == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE {
+		if err := g.await(shard, out.Sequence, deadline); err != nil {
+			return nil, err
+		}
+		resp.Searchable = true
+	}
+	return resp, nil
+}
+
+func checkForget(space string, req *api.ForgetRequest) *wire.Error {
+	if err := wire.CheckSpace(space); err != nil {
+		return err
+	}
+	if req.GetSpace() != "" && req.GetSpace() != space {
+		return wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", req.GetSpace(), space)
+	}
+	n := len(req.GetIds())
+	switch {
+	case req.GetAll() == (n > 0):
+		return wire.Errorf(wire.CodeInvalidArgument, "ids", "a forget has either ids or all")
+	case n > event.MaxList:
+		return wire.Errorf(wire.CodeTooLarge, "ids", "ids has %d entries; it can have up to %d", n, event.MaxList)
+	case len(req.GetIdempotencyKey()) > event.MaxWriteID:
+		return wire.Errorf(wire.CodeTooLarge, "idempotency_key", "idempotency_key has %d bytes; it can have up to %d", len(req.GetIdempotencyKey()), event.MaxWriteID)
+	}
+	for i, id := range req.GetIds() {
+		if err := wire.CheckID(id, fmt.Sprintf("ids[%d]", i)); err != nil {
+			return err
+		}
+	}
+	return wire.CheckAck(req.GetAcknowledgement())
+}
+
+// markDropped takes the name out of use before the log ends its generation, so that what is observed from now on
+// begins a new one.
+func (g *Gateway) markDropped(ctx context.Context, entry *registry.Entry) *wire.Error {
+	_, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Dropped = true })
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// append writes one event through the shard's batcher, behind what was taken before it, and waits.
+func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.LogEvent, deadline time.Time) (bus.Outcome, *wire.Error) {
+	b, err := proto.Marshal(ev)
+	if err != nil {
+		return bus.Outcome{}, wire.Errorf(wire.CodeMalformed, "ids", "the request is not UTF-8 throughout")
+	}
+	shard := event.ShardOf(space, g.Topology.Shards)
+	result := make(chan bus.Outcome, 1)
+	gr := &group{
+		entries:  []bus.Entry{{Subject: bus.LogSubject(shard, space), ID: space + "/" + writeID, Data: b}},
+		bytes:    len(b),
+		deadline: deadline,
+		done:     func(out []bus.Outcome) { result <- out[0] },
+	}
+	// Forgets relieve; they are never refused for lag, only counted.
+	g.shards[shard].take(1, len(b))
+	if !g.batchers[shard].submit(gr) {
+		g.shards[shard].release(1, len(b))
+		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again")
+	}
+	select {
+	case out := <-result:
+		if out.Err != nil {
+			return out, logError(out.Err)
+		}
+		return out, nil
+	case <-ctx.Done():
+		return bus.Outcome{}, logError(fmt.Errorf("%w: %w", bus.ErrUnknownOutcome, ctx.Err()))
+	}
+}

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/embed"
+	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/registry"
+)
+
+// Options are what a gateway works with. All are required.
+type Options struct {
+	Config    Config
+	Conn      *nats.Conn
+	JetStream jetstream.JetStream
+	Topology  bus.Topology
+	Registry  *registry.Registry
+	Embedders *embed.Set
+	Metrics   *metrics.Gateway
+	Logger    zerolog.Logger
+}
+
+// Gateway is the core that all transports call. Its methods may be called concurrently.
+type Gateway struct {
+	Options
+
+	shards   []*shardState
+	batchers []*batcher
+	defining singleflight.Group
+	// slow bounds the requests that wait for a definition or an embedder.
+	slow chan struct{}
+
+	progress progress
+	work     sync.WaitGroup // goroutines of requests
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// maxSlow is how many requests may wait at once for a definition or an embedder.
+const maxSlow = 1024
+
+// New starts a gateway's core; Close ends it.
+func New(ctx context.Context, opt Options) (*Gateway, error) {
+	if err := opt.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration of the gateway: %w", err)
+	}
+	g := &Gateway{Options: opt, slow: make(chan struct{}, maxSlow)}
+	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for range opt.Topology.Shards {
+		g.shards = append(g.shards, &shardState{cfg: opt.Config.Admission})
+	}
+	if err := g.startProgress(ctx); err != nil {
+		g.cancel()
+		return nil, err
+	}
+	for _, s := range g.shards {
+		g.batchers = append(g.batchers, newBatcher(opt.JetStream, opt.Config.Batch, s))
+	}
+	return g, nil
+}
+
+// Ready tells why the gateway cannot take observations, nil when it can.
+func (g *Gateway) Ready() error {
+	if !g.Conn.IsConnected() {
+		return errors.New("NATS is not connected")
+	}
+	return nil
+}
+
+// Close answers what was taken and stops. The transports are stopped before.
+func (g *Gateway) Close() error {
+	g.work.Wait() // requests that still wait for a definition or an embedder: bounded by their deadlines
+	for _, b := range g.batchers {
+		b.close()
+	}
+	err := g.stopProgress()
+	g.cancel()
+	g.work.Wait() // those that wait for searchable
+	return err
+}
+
+// deadline returns when a request must be answered: its own wish within the gateway's limit.
+func (g *Gateway) deadline(now time.Time, wish uint32) time.Time {
+	d := g.Config.Deadline
+	if own := time.Duration(wish) * time.Millisecond; own > 0 && own < d {
+		d = own
+	}
+	return now.Add(d)
+}

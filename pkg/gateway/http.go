@@ -1,0 +1,231 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// maxBody bounds the body of a request that is decoded whole.
+const maxBody = 16 << 20
+
+// Handler returns the gateway's HTTP face: POST /v1/spaces/{space}/observations with one JSON observation, an array,
+// an envelope, an ObserveRequest in protobuf, or NDJSON, one observation a line.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/spaces/{space}/observations", g.postObservations)
+	return mux
+}
+
+func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
+	contentType := r.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(contentType); err == nil && media == wire.TypeNDJSON {
+		g.postLines(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	f, refused := wire.FormatOf(contentType, body)
+	if contentType == "" || contentType == "application/x-www-form-urlencoded" { // what curl -d sends
+		f, refused = wire.JSON, nil
+	}
+	if err != nil {
+		refused = bodyError(err)
+	}
+	if refused != nil {
+		wire.WriteError(w, f, refused)
+		return
+	}
+	in, single, refused := wire.DecodeObserve(f, body)
+	if refused == nil {
+		refused = wire.ObserveHeaders(in, r.Header.Get)
+	}
+	if refused != nil {
+		g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
+		wire.WriteError(w, f, refused)
+		return
+	}
+	resp, refused := g.observeWait(r.PathValue("space"), in, r)
+	if refused == nil && single {
+		refused = wire.FromProto(resp.GetResults()[0].GetError())
+	}
+	if refused != nil {
+		wire.WriteError(w, f, refused)
+		return
+	}
+	out, refused := wire.EncodeObserve(f, resp, single)
+	if refused != nil {
+		wire.WriteError(w, f, refused)
+		return
+	}
+	w.Header().Set("Content-Type", f.ContentType())
+	w.WriteHeader(worstStatus(resp))
+	_, _ = w.Write(out) // a client that is gone has its retry
+}
+
+// observeWait is Observe for a goroutine that can wait. It gives up when the client does.
+func (g *Gateway) observeWait(space string, in *api.ObserveRequest, r *http.Request) (*api.ObserveResponse, *wire.Error) {
+	type answer struct {
+		resp    *api.ObserveResponse
+		refused *wire.Error
+	}
+	answered := make(chan answer, 1)
+	// The batch before this one may be stuck until its own deadline; this request still answers by its own.
+	overdue := time.NewTimer(time.Until(g.deadline(time.Now(), in.GetDeadlineMs())) + 100*time.Millisecond)
+	defer overdue.Stop()
+	g.Observe(space, in, func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} })
+	select {
+	case a := <-answered:
+		return a.resp, a.refused
+	case <-overdue.C:
+		return nil, logError(bus.ErrUnknownOutcome)
+	case <-r.Context().Done():
+		return nil, wire.Errorf(wire.CodeDeadline, "", "the client went away before the outcome was known")
+	}
+}
+
+// worstStatus is 200 when every observation was accepted, else the status of the first that was not.
+func worstStatus(resp *api.ObserveResponse) int {
+	for _, r := range resp.GetResults() {
+		if r.GetError() != nil {
+			return wire.FromProto(r.GetError()).Status()
+		}
+	}
+	return http.StatusOK
+}
+
+func bodyError(err error) *wire.Error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes; send fewer observations, or NDJSON", large.Limit)
+	}
+	return wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+}
+
+// lineBatch is how many lines of NDJSON are sent to the log together.
+const lineBatch = 200
+
+// postLines takes NDJSON of any length and answers with one line for each, in order: {"line", "id", "position"} or
+// {"line", "error"}. A line that is refused does not keep the others from being taken.
+func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", wire.TypeNDJSON)
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeInternal, "", "preparing the answer: %v", err))
+		return
+	}
+	l := &lines{g: g, space: r.PathValue("space"), r: r, out: json.NewEncoder(w)}
+	in := bufio.NewScanner(r.Body)
+	in.Buffer(make([]byte, 64<<10), maxEvent*2)
+	for in.Scan() {
+		l.number++
+		if line := bytes.TrimSpace(in.Bytes()); len(line) > 0 && !l.add(line) {
+			return
+		}
+	}
+	if !l.flush() {
+		return
+	}
+	if err := in.Err(); err != nil {
+		l.number++
+		l.refuse(l.number, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", err))
+	}
+}
+
+type lines struct {
+	g       *Gateway
+	space   string
+	r       *http.Request
+	out     *json.Encoder
+	number  int
+	batch   api.ObserveRequest
+	numbers []int
+	bytes   int
+}
+
+type lineResult struct {
+	Line       int             `json:"line"`
+	ID         string          `json:"id,omitempty"`
+	Position   string          `json:"position,omitempty"`
+	Duplicate  bool            `json:"duplicate,omitempty"`
+	Searchable bool            `json:"searchable,omitempty"`
+	Error      json.RawMessage `json:"error,omitempty"`
+}
+
+func (l *lines) refuse(line int, e *wire.Error) bool {
+	return l.out.Encode(lineResult{Line: line, Error: wire.ErrorObject(e)}) == nil
+}
+
+// add takes one line; false when the client is gone.
+func (l *lines) add(line []byte) bool {
+	in, single, refused := wire.DecodeObserve(wire.JSON, line)
+	if refused == nil && !single {
+		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation")
+	}
+	if refused == nil {
+		check := &observing{g: l.g, space: l.space, req: in}
+		refused = check.check()
+	}
+	if refused != nil {
+		return l.flush() && l.refuse(l.number, refused)
+	}
+	l.batch.Observations = append(l.batch.Observations, in.GetObservations()[0])
+	l.numbers = append(l.numbers, l.number)
+	l.bytes += len(line)
+	if len(l.numbers) < min(lineBatch, event.MaxBatch) && l.bytes < 1<<20 {
+		return true
+	}
+	return l.flush()
+}
+
+// flush sends the batch and writes its results. Where one observation makes the gateway refuse the whole batch, each
+// is sent by itself.
+func (l *lines) flush() bool {
+	if len(l.numbers) == 0 {
+		return true
+	}
+	req, numbers := &api.ObserveRequest{Observations: l.batch.GetObservations()}, l.numbers
+	l.batch.Observations, l.numbers, l.bytes = nil, nil, 0
+	if key := l.r.Header.Get(wire.HeaderIdempotencyKey); key != "" {
+		req.IdempotencyKey = key + "/" + strconv.Itoa(numbers[0])
+	}
+	if refused := wire.ObserveHeaders(req, l.r.Header.Get); refused != nil {
+		return l.refuse(numbers[0], refused)
+	}
+	resp, refused := l.g.observeWait(l.space, req, l.r)
+	if refused != nil && len(numbers) > 1 && refused.Status() == http.StatusBadRequest {
+		for i, n := range numbers {
+			l.batch.Observations, l.numbers = req.GetObservations()[i:i+1], []int{n}
+			if !l.flush() {
+				return false
+			}
+		}
+		return true
+	}
+	for i, n := range numbers {
+		one := refused
+		if one == nil {
+			one = wire.FromProto(resp.GetResults()[i].GetError())
+		}
+		if one != nil {
+			if !l.refuse(n, one) {
+				return false
+			}
+			continue
+		}
+		res := resp.GetResults()[i]
+		if l.out.Encode(lineResult{Line: n, ID: res.GetId(), Position: res.GetPosition(), Duplicate: res.GetDuplicate(), Searchable: res.GetSearchable()}) != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,310 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/embed"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// Observe takes the observations of one request to the log of their space. done is called exactly once, on any
+// goroutine, and must not block: with an answer that has a result for each observation, or with the refusal of the whole
+// request, of which nothing was published then. The request belongs to the gateway until done was called.
+func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.ObserveResponse, *wire.Error)) {
+	r := &observing{g: g, space: space, req: req, done: done, deadline: g.deadline(time.Now(), req.GetDeadlineMs())}
+	if err := r.check(); err != nil {
+		r.refuse(err)
+		return
+	}
+	entry := g.Registry.Get(space)
+	if entry.Living() && entry.GetLogged() && !r.needsEmbedder(entry) {
+		r.encode(entry)
+		return
+	}
+	// The rare way: it waits for the bucket or for an embedder, and a transport's goroutine must not.
+	select {
+	case g.slow <- struct{}{}:
+	default:
+		err := wire.Errorf(wire.CodeBackpressure, "", "%d requests wait for a definition or an embedder already; send the request again later", maxSlow)
+		err.RetryAfter = time.Second
+		r.refuse(err)
+		return
+	}
+	g.work.Go(func() {
+		defer func() { <-g.slow }()
+		ctx, cancel := context.WithDeadline(g.ctx, r.deadline)
+		defer cancel()
+		entry, err := g.define(ctx, space, req.GetObservations()[0])
+		if err == nil {
+			err = r.embed(ctx, entry)
+		}
+		if err != nil {
+			r.refuse(err)
+			return
+		}
+		r.encode(entry)
+	})
+}
+
+// observing is one request on its way.
+type observing struct {
+	g        *Gateway
+	space    string
+	req      *api.ObserveRequest
+	deadline time.Time
+	done     func(*api.ObserveResponse, *wire.Error)
+}
+
+func (r *observing) refuse(err *wire.Error) {
+	r.g.Metrics.Space(r.g.label(r.space)).Rejected(string(err.Code)).Add(float64(max(len(r.req.GetObservations()), 1)))
+	r.done(nil, err)
+}
+
+// label is the space's name if there is such a space: what a client made up is not a label.
+func (g *Gateway) label(space string) string {
+	if g.Registry.Get(space) == nil {
+		return metrics.Other
+	}
+	return space
+}
+
+// check refuses what no space could hold.
+func (r *observing) check() *wire.Error {
+	if err := wire.CheckSpace(r.space); err != nil {
+		return err
+	}
+	obs := r.req.GetObservations()
+	if len(obs) == 0 {
+		return wire.Errorf(wire.CodeInvalidArgument, "observations", "the request has no observation")
+	}
+	if len(obs) > event.MaxBatch {
+		return wire.Errorf(wire.CodeTooLarge, "observations", "the request has %d observations; it can have up to %d", len(obs), event.MaxBatch)
+	}
+	if len(r.req.GetIdempotencyKey()) > event.MaxWriteID {
+		return wire.Errorf(wire.CodeTooLarge, "idempotency_key", "idempotency_key has %d bytes; it can have up to %d",
+			len(r.req.GetIdempotencyKey()), event.MaxWriteID)
+	}
+	if err := wire.CheckAck(r.req.GetAcknowledgement()); err != nil {
+		return err
+	}
+	for i, o := range obs {
+		if o.GetSpace() != "" && o.GetSpace() != r.space {
+			return r.at(i, wire.Errorf(wire.CodeInvalidSpace, "space", "the observation says space %q, the request space %q", o.GetSpace(), r.space))
+		}
+		if err := wire.CheckObservation(o); err != nil {
+			return r.at(i, err)
+		}
+		if o.GetEmbedding() == nil && o.GetText() == "" {
+			return r.at(i, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "the observation has neither an embedding nor a text to embed"))
+		}
+	}
+	return nil
+}
+
+// at names the observation that an error is about, where there are several.
+func (r *observing) at(i int, err *wire.Error) *wire.Error {
+	if len(r.req.GetObservations()) == 1 {
+		return err
+	}
+	return err.At("observations[" + strconv.Itoa(i) + "]")
+}
+
+func (r *observing) needsEmbedder(entry *registry.Entry) bool {
+	for _, o := range r.req.GetObservations() {
+		if o.GetEmbedding() == nil {
+			// The built-in embedder only computes; every other one waits for somebody.
+			e, err := r.g.Embedders.Lookup(entry.GetEmbedder())
+			_, builtin := e.(*embed.Lexical)
+			return err == nil && !builtin
+		}
+	}
+	return false
+}
+
+// embed fills in the embeddings that are missing.
+func (r *observing) embed(ctx context.Context, entry *registry.Entry) *wire.Error {
+	var texts []string
+	var missing []int
+	for i, o := range r.req.GetObservations() {
+		if o.GetEmbedding() == nil {
+			texts, missing = append(texts, o.GetText()), append(missing, i)
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	e, err := r.g.Embedders.Lookup(entry.GetEmbedder())
+	if err != nil {
+		return wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "space %q has the embedder %q, which this gateway does not have; send an embedding",
+			r.space, entry.GetEmbedder())
+	}
+	vectors, err := e.Embed(ctx, texts, int(entry.GetDimension()))
+	if err != nil {
+		return r.embedError(err, entry, missing)
+	}
+	for j, i := range missing {
+		r.req.Observations[i].Embedding = &api.Embedding{Data: event.AppendF32(nil, vectors[j]), Encoding: api.Encoding_ENCODING_F32}
+	}
+	return nil
+}
+
+func (r *observing) embedError(err error, entry *registry.Entry, missing []int) *wire.Error {
+	var features *embed.NoFeaturesError
+	if errors.As(err, &features) && features.Index < len(missing) {
+		return r.at(missing[features.Index], wire.Errorf(wire.CodeInvalidEmbedding, "text", "the text has no word or number to make an embedding of"))
+	}
+	return wire.Errorf(wire.CodeEmbedder, "text", "the embedder %q of space %q failed: %v", entry.GetEmbedder(), r.space, err)
+}
+
+// encode makes the entries of the request, asks for admission and hands them to the batcher.
+func (r *observing) encode(entry *registry.Entry) {
+	if err := r.embed(r.g.ctx, entry); err != nil {
+		r.refuse(err)
+		return
+	}
+	now := time.Now().UnixNano()
+	obs := r.req.GetObservations()
+	shard := event.ShardOf(r.space, r.g.Topology.Shards)
+	subject := bus.LogSubject(shard, r.space)
+	gr := &group{entries: make([]bus.Entry, len(obs)), deadline: r.deadline}
+	minted := ""
+	if r.req.GetIdempotencyKey() == "" {
+		minted = nuid.Next()
+	}
+	high := true
+	for i, o := range obs {
+		data, err := wire.EmbeddingF32(o.GetEmbedding(), entry.GetMetric() == api.Metric_METRIC_COSINE)
+		if err != nil {
+			r.refuse(r.at(i, err))
+			return
+		}
+		if len(data)/4 != int(entry.GetDimension()) {
+			r.refuse(r.at(i, wire.Errorf(wire.CodeWrongDimension, "embedding", "space %q has dimension %d, the embedding has %d",
+				r.space, entry.GetDimension(), len(data)/4)))
+			return
+		}
+		writeID := r.writeID(i, minted)
+		if o.GetId() == "" {
+			o.Id = writeID
+		}
+		o.Space = r.space
+		if o.GetObservedAt() == 0 {
+			o.ObservedAt = now
+		}
+		high = high && o.GetPriority() == api.Priority_PRIORITY_HIGH
+		b, merr := proto.Marshal(&api.LogEvent{Event: &api.LogEvent_Observe{Observe: o}})
+		if merr != nil {
+			r.refuse(r.at(i, wire.Errorf(wire.CodeMalformed, "text", "the observation is not UTF-8 throughout")))
+			return
+		}
+		if int64(len(b)) > maxEvent {
+			r.refuse(r.at(i, wire.Errorf(wire.CodeTooLarge, "", "the observation has %d bytes; it can have up to %d", len(b), maxEvent)))
+			return
+		}
+		gr.entries[i] = bus.Entry{Subject: subject, ID: r.space + "/" + writeID, Data: b}
+		gr.bytes += len(b)
+	}
+	if err := r.g.shards[shard].admit(len(obs), gr.bytes, high); err != nil {
+		r.refuse(err)
+		return
+	}
+	gr.done = func(out []bus.Outcome) { r.committed(shard, out) }
+	if !r.g.batchers[shard].submit(gr) {
+		r.g.shards[shard].release(len(obs), gr.bytes)
+		r.refuse(wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again"))
+	}
+}
+
+// maxEvent leaves room for the headers below the 1 MiB that a message of the log may have.
+const maxEvent = 1<<20 - 4096
+
+// writeID is what all retries of an observation share: `<session>:<sequence>`, the idempotency key, or a new one.
+func (r *observing) writeID(i int, minted string) string {
+	o := r.req.GetObservations()[i]
+	if o.GetSession() != "" {
+		return o.GetSession() + ":" + strconv.FormatUint(o.GetSequence(), 10)
+	}
+	key := r.req.GetIdempotencyKey()
+	if key == "" {
+		key = minted
+	}
+	if len(r.req.GetObservations()) == 1 {
+		return key
+	}
+	return key + "/" + strconv.Itoa(i)
+}
+
+// committed makes the answer, on the batcher's goroutine.
+func (r *observing) committed(shard int, out []bus.Outcome) {
+	obs := r.req.GetObservations()
+	resp := &api.ObserveResponse{Results: make([]*api.ObserveResult, len(obs))}
+	m := r.g.Metrics.Space(r.space)
+	var last uint64
+	failed := 0
+	for i, o := range out {
+		result := &api.ObserveResult{Id: obs[i].GetId(), Duplicate: o.Duplicate}
+		resp.Results[i] = result
+		if o.Err != nil {
+			failed++
+			e := logError(o.Err)
+			result.Error = e.Proto()
+			m.Rejected(string(e.Code)).Inc()
+			continue
+		}
+		result.Position = event.Position{Epoch: r.g.Topology.Epoch, Shard: shard, Sequence: o.Sequence}.String()
+		last = max(last, o.Sequence)
+		if o.Duplicate {
+			continue
+		}
+		if obs[i].GetPriority() == api.Priority_PRIORITY_HIGH {
+			m.High.Inc()
+		} else {
+			m.Normal.Inc()
+		}
+	}
+	if failed == len(out) {
+		r.done(nil, wire.FromProto(resp.Results[0].GetError()))
+		return
+	}
+	if r.req.GetAcknowledgement() != api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE || last == 0 {
+		r.done(resp, nil)
+		return
+	}
+	r.g.work.Go(func() {
+		searchable := r.g.await(shard, last, r.deadline)
+		for _, result := range resp.Results {
+			if result.Error == nil && searchable != nil {
+				result.Error = searchable.Proto()
+			}
+			result.Searchable = result.Error == nil
+		}
+		r.done(resp, nil)
+	})
+}
+
+// logError says in the contract's words why the log did not take a write.
+func logError(err error) *wire.Error {
+	switch {
+	case errors.Is(err, bus.ErrStorageFull):
+		e := wire.Errorf(wire.CodeStorageFull, "", "the log's storage is full; free space on the NATS servers, then send the request again")
+		e.RetryAfter = 10 * time.Second
+		return e
+	case errors.Is(err, errExpired):
+		return wire.Errorf(wire.CodeUnavailable, "", "%v; send the request again", err)
+	case errors.Is(err, bus.ErrUnknownOutcome):
+		return wire.Errorf(wire.CodeUnavailable, "", "NATS did not confirm the write within the deadline, so it may be in the log or not; "+
+			"send the request again with the same session and sequence or idempotency_key")
+	}
+	return wire.Errorf(wire.CodeInternal, "", "the log refused the write: %v", err)
+}

@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// Service is the gateway's NATS face: the micro service "engram-gateway" with the endpoints engram.observe.<space> and
+// engram.forget.<space>.
+type Service struct {
+	g     *Gateway
+	micro micro.Service
+	// answers counts the requests that are not answered yet.
+	answers sync.WaitGroup
+}
+
+// Serve starts to take requests.
+func (g *Gateway) Serve(version string) (*Service, error) {
+	s := &Service{g: g}
+	var err error
+	s.micro, err = micro.AddService(g.Conn, micro.Config{
+		Name: "engram-gateway", Version: version, Description: "Takes observations and forgets to the log of their space.",
+		QueueGroup: "engram-gateway",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the service engram-gateway: %w", err)
+	}
+	for name, handler := range map[string]micro.HandlerFunc{"observe": s.observe, "forget": s.forget} {
+		subject := bus.ObserveSubject("*")
+		if name == "forget" {
+			subject = bus.ForgetSubject("*")
+		}
+		// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
+		err := s.micro.AddEndpoint(name, handler, micro.WithEndpointSubject(subject), micro.WithEndpointPendingLimits(-1, 256<<20))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", subject, err), s.micro.Stop())
+		}
+	}
+	return s, nil
+}
+
+// Stop takes no more requests and waits until those taken are answered.
+func (s *Service) Stop() error {
+	err := s.micro.Stop()
+	s.answers.Wait()
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("stopping the service engram-gateway: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) observe(req micro.Request) {
+	f, refused := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+	if refused != nil {
+		respondError(req, f, refused)
+		return
+	}
+	space, _ := bus.SpaceOf(req.Subject())
+	in, single, refused := wire.DecodeObserve(f, req.Data())
+	if refused == nil {
+		refused = wire.ObserveHeaders(in, req.Headers().Get)
+	}
+	if refused != nil {
+		s.g.Metrics.Space(s.g.label(space)).Rejected(string(refused.Code)).Inc()
+		respondError(req, f, refused)
+		return
+	}
+	s.answers.Add(1)
+	s.g.Observe(space, in, func(resp *api.ObserveResponse, refused *wire.Error) {
+		defer s.answers.Done()
+		if refused == nil && single {
+			refused = wire.FromProto(resp.GetResults()[0].GetError())
+		}
+		if refused != nil {
+			respondError(req, f, refused)
+			return
+		}
+		body, refused := wire.EncodeObserve(f, resp, single)
+		respond(req, f, body, refused)
+	})
+}
+
+func (s *Service) forget(req micro.Request) {
+	f, refused := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+	if refused != nil {
+		respondError(req, f, refused)
+		return
+	}
+	space, _ := bus.SpaceOf(req.Subject())
+	in, refused := wire.DecodeForget(f, req.Data())
+	if refused != nil {
+		respondError(req, f, refused)
+		return
+	}
+	s.answers.Go(func() {
+		resp, refused := s.g.Forget(context.Background(), space, in)
+		if refused != nil {
+			respondError(req, f, refused)
+			return
+		}
+		body, refused := wire.EncodeForget(f, resp)
+		respond(req, f, body, refused)
+	})
+}
+
+// respond answers; a message that nobody waits for an answer to was taken all the same.
+func respond(req micro.Request, f wire.Format, body []byte, failed *wire.Error) {
+	if failed != nil {
+		respondError(req, f, failed)
+		return
+	}
+	if req.Reply() == "" {
+		return
+	}
+	// An answer that cannot be sent is one that the client does not get: it will ask again.
+	_ = req.Respond(body, micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+}
+
+func respondError(req micro.Request, f wire.Format, e *wire.Error) {
+	if req.Reply() == "" {
+		return
+	}
+	_ = req.Error(strconv.Itoa(e.Status()), e.Error(), wire.EncodeError(f, e),
+		micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+}

@@ -1,0 +1,48 @@
+package metrics
+
+const (
+	nameObservations    = "engram_streaming_observations_total"
+	nameRejected        = "engram_streaming_observations_rejected_total"
+	nameQueueDepth      = "engram_streaming_queue_depth"
+	nameUtilization     = "engram_streaming_worker_utilization_ratio"
+	nameLatency         = "engram_streaming_observation_latency_seconds"
+	nameRecallLatency   = "engram_streaming_recall_latency_seconds"
+	nameBatchSize       = "engram_streaming_batch_size"
+	nameStolen          = "engram_streaming_work_stolen_total"
+	nameStaleness       = "engram_streaming_staleness_seconds"
+	nameLag             = "engram_streaming_consumer_lag"
+	namePanics          = "engram_streaming_worker_panics_total"
+	nameQuarantined     = "engram_streaming_quarantined_total"
+	nameHNSWInsert      = "engram_hnsw_insert_duration_seconds"
+	nameStreamFirst     = "engram_jetstream_stream_first_sequence"
+	nameStreamLast      = "engram_jetstream_stream_last_sequence"
+	nameStreamMessages  = "engram_jetstream_stream_messages"
+	nameStreamBytes     = "engram_jetstream_stream_bytes"
+	nameConsPending     = "engram_jetstream_consumer_pending"
+	nameConsAckPending  = "engram_jetstream_consumer_ack_pending"
+	nameConsRedelivered = "engram_jetstream_consumer_redelivered"
+	nameConsDelivered   = "engram_jetstream_consumer_last_sequence"
+	nameConsAckFloor    = "engram_jetstream_consumer_ack_floor_sequence"
+	namePollFailures    = "engram_jetstream_poll_failures_total"
+)
+
+const (
+	labelSpace    = "memory_space"
+	labelPriority = "priority"
+	labelReason   = "reason"
+	labelShard    = "shard"
+	labelWorker   = "worker_id"
+	labelStream   = "stream"
+	labelConsumer = "consumer"
+
+	priorityNormal = "normal"
+	priorityHigh   = "high"
+)
+
+// Other is the label value that stands for all that a [BoundedLabel] has no room for.
+const Other = "other"
+
+// latencyBuckets are those of the freshness objective, in seconds.
+func latencyBuckets() []float64 {
+	return []float64{.001, .005, .01, .02, .05, .1, .2, .5, 1, 5}
+}

@@ -1,0 +1,202 @@
+package recall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+const (
+	// maxBody bounds the body of a recall: an embedding of the largest dimension in JSON, and room.
+	maxBody = 1 << 20
+	// answerTimeout bounds the wait for a shard; a request's own deadline is within it.
+	answerTimeout = 10 * time.Second
+)
+
+// Handler returns the HTTP face of recall: POST /v1/spaces/{space}/recall, GET /v1/spaces, GET /v1/spaces/{space},
+// GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
+func (r *Router) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/spaces/{space}/recall", r.postRecall)
+	mux.HandleFunc("GET /v1/spaces", r.getSpaces)
+	mux.HandleFunc("GET /v1/spaces/{space}", r.getSpace)
+	mux.HandleFunc("GET /v1/spaces/{space}/observations", r.getObservations)
+	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", r.getObservation)
+	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", r.deleteObservation)
+	return mux
+}
+
+func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	contentType := req.Header.Get("Content-Type")
+	f, failed := wire.FormatOf(contentType, body)
+	if contentType == "" || contentType == "application/x-www-form-urlencoded" { // what curl -d sends
+		f, failed = wire.JSON, nil
+	}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		failed = wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes", large.Limit)
+	case err != nil:
+		failed = wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+	}
+	if failed != nil {
+		wire.WriteError(w, f, failed)
+		return
+	}
+	r.pass(w, req, bus.VerbRecall, f, body)
+}
+
+// pass sends a request to its shard and its answer to the client, as it is.
+func (r *Router) pass(w http.ResponseWriter, req *http.Request, verb string, f wire.Format, body []byte) {
+	answer, failed := r.call(req.Context(), verb, req.PathValue("space"), f, body)
+	if failed != nil {
+		wire.WriteError(w, f, failed)
+		return
+	}
+	write(w, f, answer)
+}
+
+func write(w http.ResponseWriter, f wire.Format, body []byte) {
+	w.Header().Set("Content-Type", f.ContentType())
+	_, _ = w.Write(body) // a client that is gone does not need it
+}
+
+// call asks a shard and returns its answer, or the error in it.
+func (r *Router) call(ctx context.Context, verb, space string, f wire.Format, body []byte) ([]byte, *wire.Error) {
+	q, failed := r.route(ctx, verb, space, f, body)
+	if failed != nil {
+		return nil, failed
+	}
+	return r.request(ctx, q.message(""), f)
+}
+
+func (r *Router) request(ctx context.Context, m *nats.Msg, f wire.Format) ([]byte, *wire.Error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := r.Conn.RequestMsgWithContext(ctx, m)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, wire.Errorf(wire.CodeUnavailable, "", "nobody serves the request at this moment; send it again")
+	case err != nil && ctx.Err() != nil:
+		return nil, wire.Errorf(wire.CodeDeadline, "", "there was no answer within %v", answerTimeout)
+	case err != nil:
+		return nil, wire.Errorf(wire.CodeUnavailable, "", "the request could not be sent: %v; send it again", err)
+	}
+	if m.Header.Get(micro.ErrorCodeHeader) != "" {
+		return nil, wire.DecodeError(f, m.Data)
+	}
+	return m.Data, nil
+}
+
+func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {
+	resp, failed := r.Spaces(req.Context(), "")
+	var body []byte
+	if failed == nil {
+		body, failed = wire.EncodeSpaces(wire.JSON, resp, false)
+	}
+	if failed != nil {
+		wire.WriteError(w, wire.JSON, failed)
+		return
+	}
+	write(w, wire.JSON, body)
+}
+
+func (r *Router) getSpace(w http.ResponseWriter, req *http.Request) {
+	resp, failed := r.Spaces(req.Context(), req.PathValue("space"))
+	var body []byte
+	if failed == nil {
+		body, failed = wire.EncodeSpaces(wire.JSON, resp, true)
+	}
+	if failed != nil {
+		wire.WriteError(w, wire.JSON, failed)
+		return
+	}
+	write(w, wire.JSON, body)
+}
+
+// getObservations lists, newest first: ?limit, ?before (a position), ?at_least, ?include (repeated).
+func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
+	query := req.URL.Query()
+	in := map[string]any{}
+	if v := query.Get("limit"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 32)
+		if err != nil {
+			wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeInvalidArgument, "limit", "limit is %q; it can be 1 to %d", v, event.MaxList))
+			return
+		}
+		in["limit"] = n
+	}
+	for _, name := range []string{"before", "at_least"} {
+		if v := query.Get(name); v != "" {
+			in[name] = v
+		}
+	}
+	if v := query["include"]; len(v) > 0 {
+		in["include"] = v
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeMalformed, "", "the query is not UTF-8"))
+		return
+	}
+	r.pass(w, req, bus.VerbList, wire.JSON, body)
+}
+
+// getObservation returns one observation: ?at_least, ?include (repeated).
+func (r *Router) getObservation(w http.ResponseWriter, req *http.Request) {
+	query := req.URL.Query()
+	body, err := json.Marshal(map[string]any{"id": req.PathValue("id"), "include": query["include"], "at_least": query.Get("at_least")})
+	if err != nil {
+		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeMalformed, "", "the query is not UTF-8"))
+		return
+	}
+	answer, failed := r.call(req.Context(), bus.VerbGet, req.PathValue("space"), wire.JSON, body)
+	var found struct {
+		Observations []json.RawMessage `json:"observations"`
+	}
+	if failed == nil && json.Unmarshal(answer, &found) != nil {
+		failed = wire.Errorf(wire.CodeInternal, "", "the shard's answer is not JSON")
+	}
+	if failed == nil && len(found.Observations) == 0 {
+		failed = wire.Errorf(wire.CodeNotFound, "id", "there is no observation %q in space %q", req.PathValue("id"), req.PathValue("space"))
+	}
+	if failed != nil {
+		wire.WriteError(w, wire.JSON, failed)
+		return
+	}
+	write(w, wire.JSON, found.Observations[0])
+}
+
+// deleteObservation forgets one observation, through a gateway; 204 once no recall returns it.
+func (r *Router) deleteObservation(w http.ResponseWriter, req *http.Request) {
+	space := req.PathValue("space")
+	_, failed := r.entry(req.Context(), space)
+	if failed == nil {
+		var body []byte
+		body, err := json.Marshal(map[string]any{"ids": []string{req.PathValue("id")}, "acknowledgement": "searchable"})
+		if err != nil {
+			failed = wire.Errorf(wire.CodeInvalidID, "id", "the id is not UTF-8")
+		} else {
+			_, failed = r.request(req.Context(), &nats.Msg{
+				Subject: bus.ForgetSubject(space), Data: body, Header: nats.Header{bus.HeaderContentType: {wire.TypeJSON}},
+			}, wire.JSON)
+		}
+	}
+	if failed != nil {
+		wire.WriteError(w, wire.JSON, failed)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,109 @@
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// Service is the micro service "engram-recall": engram.recall.<space>, engram.get.<space>, engram.list.<space> and
+// engram.spaces.
+type Service struct {
+	r       *Router
+	micro   micro.Service
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// Serve starts to take requests.
+func (r *Router) Serve() (*Service, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{r: r, ctx: ctx, cancel: cancel}
+	var err error
+	s.micro, err = micro.AddService(r.Conn, micro.Config{
+		Name: "engram-recall", Version: r.Version, Description: "Recalls, gets and lists the observations of a space.",
+		QueueGroup: "engram-recall",
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("starting the service engram-recall: %w", err)
+	}
+	for name, e := range map[string]struct {
+		subject string
+		handler micro.HandlerFunc
+	}{
+		"recall": {bus.RecallSubject("*"), s.forward(bus.VerbRecall)},
+		"get":    {bus.GetSubject("*"), s.forward(bus.VerbGet)},
+		"list":   {bus.ListSubject("*"), s.forward(bus.VerbList)},
+		"spaces": {bus.SpacesSubject, s.spaces},
+	} {
+		if err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject)); err != nil {
+			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
+		}
+	}
+	return s, nil
+}
+
+// Stop takes no more requests and waits for those that run.
+func (s *Service) Stop() error {
+	err := s.micro.Stop()
+	s.cancel()
+	s.running.Wait()
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("stopping the service engram-recall: %w", err)
+	}
+	return nil
+}
+
+// forward hands a request to its shard, which answers the client itself. Where no worker holds the shard the server
+// tells the client so (no responders).
+func (s *Service) forward(verb string) micro.HandlerFunc {
+	return func(req micro.Request) {
+		s.running.Go(func() {
+			f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+			var q *routed
+			if failed == nil {
+				space, _ := bus.SpaceOf(req.Subject())
+				q, failed = s.r.route(s.ctx, verb, space, f, req.Data())
+			}
+			if failed == nil {
+				if err := s.r.Conn.PublishMsg(q.message(req.Reply())); err != nil {
+					failed = wire.Errorf(wire.CodeUnavailable, "", "the request could not be forwarded: %v; send it again", err)
+				}
+			}
+			if failed != nil {
+				respondError(req, f, failed)
+			}
+		})
+	}
+}
+
+func (s *Service) spaces(req micro.Request) {
+	s.running.Go(func() {
+		f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+		var body []byte
+		if failed == nil {
+			body, failed = s.r.spaces(s.ctx, f, req.Data())
+		}
+		if failed != nil {
+			respondError(req, f, failed)
+			return
+		}
+		// An answer that cannot be sent is one that the client does not get: it will ask again.
+		_ = req.Respond(body, micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+	})
+}
+
+func respondError(req micro.Request, f wire.Format, e *wire.Error) {
+	_ = req.Error(strconv.Itoa(e.Status()), e.Error(), wire.EncodeError(f, e),
+		micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+}

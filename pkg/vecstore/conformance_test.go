@@ -1,0 +1,11 @@
+package vecstore_test
+
+import (
+	"testing"
+
+	"github.com/engram-memory/engram/pkg/vecstore/storetest"
+)
+
+func TestExactEngineConforms(t *testing.T) {
+	storetest.Run(t, storetest.Factory{Engine: "exact", RecallFloor: 1})
+}

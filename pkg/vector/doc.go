@@ -1,0 +1,2 @@
+// Package vector holds the numeric kernels on embeddings.
+package vector

@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+)
+
+// Code is the machine-readable part of an error; docs/wire.md lists them.
+type Code string
+
+// The codes, with the HTTP status that Status gives each, which is also the code of a NATS service error.
+const (
+	CodeMalformed        Code = "malformed"          // 400: not JSON or protobuf of the expected message
+	CodeInvalidArgument  Code = "invalid_argument"   // 400: a field has a value that it cannot have
+	CodeInvalidSpace     Code = "invalid_space"      // 400: not a name of a space
+	CodeInvalidID        Code = "invalid_id"         // 400: an id is empty, too long or not UTF-8
+	CodeInvalidEmbedding Code = "invalid_embedding"  // 400: NaN, infinite, zero for cosine, or no embedding to be had
+	CodeUnknownEncoding  Code = "unknown_encoding"   // 400: an embedding in an encoding that is not known
+	CodeWrongDimension   Code = "wrong_dimension"    // 400: an embedding of another dimension than its space
+	CodeInvalidPosition  Code = "invalid_position"   // 400: a position of another set of logs, or of another shard
+	CodeUnsupported      Code = "unsupported"        // 400: a field that this version does not serve yet
+	CodeUnknownSpace     Code = "unknown_space"      // 404
+	CodeNotFound         Code = "not_found"          // 404: no such observation, or no such path
+	CodeMethod           Code = "method_not_allowed" // 405
+	CodeConflict         Code = "conflict"           // 409: the space was defined otherwise at the same moment
+	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
+	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
+	CodeInternal         Code = "internal"           // 500
+	CodeEmbedder         Code = "embedder_failed"    // 502: the space's embedder did not answer
+	CodeUnavailable      Code = "unavailable"        // 503: NATS or a worker cannot be reached
+	CodeDeadline         Code = "deadline"           // 504: the deadline passed before the outcome was known
+	CodeStorageFull      Code = "storage_full"       // 507: the log takes no more
+)
+
+var statuses = map[Code]int{
+	CodeMalformed: http.StatusBadRequest, CodeInvalidArgument: http.StatusBadRequest, CodeInvalidSpace: http.StatusBadRequest,
+	CodeInvalidID: http.StatusBadRequest, CodeInvalidEmbedding: http.StatusBadRequest, CodeUnknownEncoding: http.StatusBadRequest,
+	CodeWrongDimension: http.StatusBadRequest, CodeInvalidPosition: http.StatusBadRequest, CodeUnsupported: http.StatusBadRequest,
+	CodeUnknownSpace: http.StatusNotFound, CodeNotFound: http.StatusNotFound, CodeMethod: http.StatusMethodNotAllowed,
+	CodeConflict: http.StatusConflict, CodeTooLarge: http.StatusRequestEntityTooLarge, CodeBackpressure: http.StatusTooManyRequests,
+	CodeInternal: http.StatusInternalServerError, CodeEmbedder: http.StatusBadGateway, CodeUnavailable: http.StatusServiceUnavailable,
+	CodeDeadline: http.StatusGatewayTimeout, CodeStorageFull: http.StatusInsufficientStorage,
+}
+
+// Codes returns every code with its status; a test compares it with docs/wire.md.
+func Codes() map[Code]int {
+	all := make(map[Code]int, len(statuses))
+	for c, s := range statuses {
+		all[c] = s
+	}
+	return all
+}
+
+// Error is a refusal or a failure as every transport tells it.
+type Error struct {
+	Code Code
+	// Message is a sentence: what, where, what to do.
+	Message string
+	// Field is the field of the request that it speaks of, if it speaks of one.
+	Field string
+	// RetryAfter is when to try again; 0 when it is not said.
+	RetryAfter time.Duration
+}
+
+// Errorf returns an error of a code about a field, which may be empty.
+func Errorf(code Code, field, format string, args ...any) *Error {
+	return &Error{Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string {
+	if e.Field != "" {
+		return fmt.Sprintf("%s (%s): %s", e.Code, e.Field, e.Message)
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Message)
+}
+
+// Status returns the HTTP status of the error's code.
+func (e *Error) Status() int {
+	if s, ok := statuses[e.Code]; ok {
+		return s
+	}
+	return http.StatusInternalServerError
+}
+
+// At returns the error with its field below a prefix such as "observations[3]".
+func (e *Error) At(prefix string) *Error {
+	c := *e
+	if c.Field == "" {
+		c.Field = prefix
+	} else {
+		c.Field = prefix + "." + c.Field
+	}
+	return &c
+}
+
+// AsError returns err as an Error; one that is none becomes CodeInternal.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Code: CodeInternal, Message: err.Error()}
+}
+
+// Proto returns the error as its message; nil for nil.
+func (e *Error) Proto() *api.Error {
+	if e == nil {
+		return nil
+	}
+	return &api.Error{
+		Code: string(e.Code), Message: e.Message, Field: e.Field, RetryAfterMs: uint32(e.RetryAfter.Milliseconds()),
+	}
+}
+
+// FromProto is the inverse of Proto.
+func FromProto(e *api.Error) *Error {
+	if e == nil {
+		return nil
+	}
+	return &Error{
+		Code: Code(e.GetCode()), Message: e.GetMessage(), Field: e.GetField(),
+		RetryAfter: time.Duration(e.GetRetryAfterMs()) * time.Millisecond,
+	}
+}

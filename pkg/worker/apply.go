@@ -1,0 +1,95 @@
+package worker
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// apply makes a batch of one space searchable.
+func (w *indexWorker) apply(m *mailbox) {
+	batch := m.take(w.pool.cfg.MaxBatch)
+	for rest := batch; len(rest) > 0; {
+		rest = rest[w.some(rest):]
+	}
+	w.load.Add(-int64(len(batch)))
+	w.pool.routed.Add(-int64(len(batch)))
+	if m.release() {
+		w.push(m)
+	}
+}
+
+// some applies what it can of tasks of one space, and returns how many of them are dealt with, at least one.
+func (w *indexWorker) some(tasks []*task) int {
+	s := tasks[0].shard
+	start := time.Now()
+	n, err := w.tryApply(s, tasks)
+	if _, panicked := err.(*panicError); panicked && len(tasks) > 1 {
+		// Which one it was is found out by trying each alone.
+		for _, t := range tasks {
+			w.some([]*task{t})
+		}
+		return len(tasks)
+	}
+	if n > 0 {
+		w.searchable(s, tasks[:n], start)
+	}
+	if err == nil {
+		return n
+	}
+	if s.quarantine(s.w.ctx, tasks[n], applyError(err)) {
+		s.mark.complete(tasks[n].ticket)
+	}
+	return n + 1
+}
+
+func (w *indexWorker) searchable(s *shard, tasks []*task, start time.Time) {
+	now := time.Now()
+	w.pool.metrics.HNSWInsert.Observe(now.Sub(start).Seconds() / float64(len(tasks)))
+	tickets := make([]uint64, len(tasks))
+	for i, t := range tasks {
+		tickets[i] = t.ticket
+		if t.event.Kind == vecstore.KindObserve {
+			w.pool.metrics.ObservationLatency.Observe(float64(now.UnixNano()-t.event.Published) / 1e9)
+		}
+	}
+	s.mark.complete(tickets...)
+	s.progressed()
+}
+
+// panicError is a panic of the index, with its stack.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("the index panicked: %v", e.value) }
+
+func (w *indexWorker) tryApply(s *shard, tasks []*task) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, &panicError{value: v, stack: debug.Stack()}
+			w.pool.metrics.WorkerPanics.Inc()
+			w.pool.log.Error().Err(err).Bytes("stack", err.(*panicError).stack).Int("shard", s.number).
+				Int("events", len(tasks)).Msg("panic while applying; each event is tried alone")
+		}
+	}()
+	events := make([]*vecstore.Event, len(tasks))
+	for i, t := range tasks {
+		events[i] = &t.event
+	}
+	return s.store.Load().Apply(events, s.mark.read().applied)
+}
+
+func applyError(err error) *wire.Error {
+	if p, ok := err.(*panicError); ok {
+		return wire.Errorf(codePanic, "", "%v", p)
+	}
+	return storeError(err)
+}
+
+// codePanic is the reason of an event in the quarantine that made an index panic twice.
+const codePanic wire.Code = "panic"

@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+// checkpoints takes a checkpoint of the shard every interval until ctx ends, and acknowledges what it made durable.
+func (s *shard) checkpoints(ctx context.Context) {
+	tick := time.NewTicker(s.w.Config.Checkpoint)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.checkpoint()
+			s.settle(ctx)
+		}
+	}
+}
+
+// checkpoint makes durable what was appended, and acknowledges what is both searchable and durable.
+func (s *shard) checkpoint() {
+	m := s.mark.read() // before the checkpoint, which then covers it
+	if err := s.store.Load().Checkpoint(time.Now()); err != nil {
+		s.log.Error().Err(err).Msg("no checkpoint could be taken; nothing is acknowledged until one is")
+		return
+	}
+	if m.reply == "" || m.applied <= s.acked {
+		return
+	}
+	// With AckAll this acknowledges everything up to it. A lost acknowledgement costs nothing: a later one covers it, and
+	// the worker trusts its own position.
+	if err := s.w.Conn.Publish(m.reply, []byte("+ACK")); err == nil {
+		s.acked = m.applied
+	}
+}
+
+// settle asks the server how much is pending when nothing comes although something should: messages that were removed
+// from the stream are never delivered, and must not count as staleness for ever.
+func (s *shard) settle(ctx context.Context) {
+	m := s.mark.read()
+	if m.outstanding > 0 || m.last <= m.applied || !s.w.Conn.IsConnected() {
+		return
+	}
+	consumer := s.w.consumerOf(s.number)
+	if consumer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		s.log.Debug().Err(err).Msg("asking for what is pending")
+		return
+	}
+	s.mark.correct(m.applied, info.NumPending)
+}

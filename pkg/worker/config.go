@@ -1,0 +1,134 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/queue"
+)
+
+// Config of a worker. DefaultConfig is the profile "balanced".
+type Config struct {
+	// Profile is what the other fields default to: low-latency, balanced or high-throughput.
+	Profile string `yaml:"profile" default:"balanced" usage:"low-latency, balanced or high-throughput: what the tuning below defaults to"`
+	// Name is this worker's in consumers, heartbeats and metrics.
+	Name string `yaml:"name" default:"w0" usage:"name of this worker, unique among those that run"`
+	// Dir holds one directory a shard.
+	Dir string `yaml:"dir" default:"engram-worker" usage:"directory of the shards' files"`
+	// Shards lists the shards to hold; empty for all.
+	Shards []int `yaml:"shards" usage:"shards to hold; empty for all of them"`
+
+	// NumWorkers is how many index workers share the shards of the process; 0 takes the profile's number, but no more
+	// than GOMAXPROCS. A number of one's own is taken as it is.
+	NumWorkers    int           `yaml:"num_workers" usage:"index workers; 0 for the profile's number, at most one a core"`
+	Queue         QueueConfig   `yaml:"queue"`
+	Steal         int           `yaml:"steal_threshold" usage:"backlog of an index worker from which on idle ones take whole spaces from it (0: the profile's)"`
+	MinBatch      int           `yaml:"min_batch_size" usage:"observations that an idle index worker waits idle_sleep for (0: the profile's)"`
+	MaxBatch      int           `yaml:"max_batch_size" usage:"observations that are made searchable in one go (0: the profile's)"`
+	IdleSleep     time.Duration `yaml:"idle_sleep" default:"-1ns" usage:"how long an idle index worker lets a small batch fill; 0 not at all (negative: the profile's)"`
+	PinCPUs       bool          `yaml:"pin_cpus" default:"false" usage:"bind each index worker to a core (Linux)"`
+	Checkpoint    time.Duration `yaml:"checkpoint_interval" default:"1s" usage:"longest time between two checkpoints"`
+	Heartbeat     time.Duration `yaml:"heartbeat_interval" default:"200ms" usage:"longest time between two heartbeats"`
+	SegmentSize   int64         `yaml:"segment_size" default:"268435456" usage:"bytes of one segment of the row log"`
+	RecallWorkers int           `yaml:"recall_concurrency" default:"0" usage:"recalls that run at once; 0 for two a core"`
+}
+
+// QueueConfig bounds what a shard has fetched and not yet made searchable.
+type QueueConfig struct {
+	Capacity int `yaml:"capacity" usage:"observations of a shard between fetched and searchable (0: the profile's)"`
+	MaxBytes int `yaml:"max_bytes" default:"134217728" usage:"bytes of them"`
+	// HighPriorityRatio is the share of capacity that only high-priority observations may use.
+	HighPriorityRatio float64 `yaml:"high_priority_ratio" default:"0.1" usage:"share of capacity that only high priority may use"`
+}
+
+// Profile is a set of defaults for Config.
+type Profile struct {
+	NumWorkers, Capacity, Steal, MinBatch, MaxBatch int
+	IdleSleep                                       time.Duration
+}
+
+// Profiles returns the profiles by name.
+func Profiles() map[string]Profile {
+	return map[string]Profile{
+		"low-latency":     {NumWorkers: 8, Capacity: 10_000, Steal: 1_000, MinBatch: 10, MaxBatch: 50, IdleSleep: 0},
+		"balanced":        {NumWorkers: 4, Capacity: 10_000, Steal: 1_000, MinBatch: 10, MaxBatch: 500, IdleSleep: time.Millisecond},
+		"high-throughput": {NumWorkers: 4, Capacity: 50_000, Steal: 1_000, MinBatch: 100, MaxBatch: 1_000, IdleSleep: 5 * time.Millisecond},
+	}
+}
+
+// DefaultConfig returns the defaults, with those of the profile still open (see Resolve).
+func DefaultConfig() Config {
+	return Config{
+		Profile: "balanced", Name: "w0", Dir: "engram-worker", IdleSleep: -1,
+		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
+		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
+	}
+}
+
+// Resolve fills in from the profile what is open, and tells what cannot be. Capacity is then the number that the
+// gateways' admission must have too.
+func (c *Config) Resolve() error {
+	p, ok := Profiles()[c.Profile]
+	if !ok {
+		return fmt.Errorf("profile is %q; it can be low-latency, balanced or high-throughput", c.Profile)
+	}
+	if c.NumWorkers == 0 {
+		c.NumWorkers = min(p.NumWorkers, runtime.GOMAXPROCS(0))
+	}
+	fill(&c.Queue.Capacity, p.Capacity)
+	fill(&c.Steal, p.Steal)
+	fill(&c.MinBatch, p.MinBatch)
+	fill(&c.MaxBatch, p.MaxBatch)
+	if c.IdleSleep < 0 {
+		c.IdleSleep = p.IdleSleep
+	}
+	fill(&c.RecallWorkers, 2*runtime.GOMAXPROCS(0))
+	return c.validate()
+}
+
+func fill(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.NumWorkers > 0 && c.NumWorkers <= 1024, "num_workers is %d; it can be 1 to 1024", c.NumWorkers)
+	check(c.Queue.Capacity > 0 && c.Queue.Capacity <= queue.MaxCapacity, "queue.capacity is %d; it can be 1 to %d", c.Queue.Capacity, queue.MaxCapacity)
+	check(c.Queue.MaxBytes >= 4<<20, "queue.max_bytes is %d; it must be at least 4 MiB", c.Queue.MaxBytes)
+	check(c.Queue.HighPriorityRatio >= 0 && c.Queue.HighPriorityRatio < 1, "queue.high_priority_ratio is %v; it can be 0 to below 1", c.Queue.HighPriorityRatio)
+	check(c.MinBatch > 0 && c.MinBatch <= c.MaxBatch, "min_batch_size is %d and max_batch_size %d; want 0 < min <= max", c.MinBatch, c.MaxBatch)
+	check(c.Steal > 0, "steal_threshold is %d; it must be above 0", c.Steal)
+	check(c.Checkpoint > 0 && c.Checkpoint <= 10*time.Second, "checkpoint_interval is %v; it can be up to 10s, a third of the time after which the log delivers again", c.Checkpoint)
+	check(c.Heartbeat >= 10*time.Millisecond && c.Heartbeat <= time.Second, "heartbeat_interval is %v; it can be 10ms to 1s", c.Heartbeat)
+	check(validName(c.Name), "name is %q; it can have letters, digits, '-' and '_', at most 64", c.Name)
+	check(c.Dir != "", "dir is empty; name a directory for the shards' files")
+	seen := map[int]bool{}
+	for _, s := range c.Shards {
+		check(s >= 0 && s < event.MaxShards && !seen[s], "shards lists %d, which is no shard or listed twice", s)
+		seen[s] = true
+	}
+	return errors.Join(errs...)
+}
+
+func validName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}

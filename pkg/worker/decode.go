@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// decode turns the body of a message of the log into an event and tells its lane. It refuses what the gateway would
+// have refused: anybody with the right to publish may have written to the log directly.
+func decode(subject string, data []byte, definition func(string) (vecstore.Definition, bool), ev *vecstore.Event) (high bool, err *wire.Error) {
+	space, ok := bus.SpaceOf(subject)
+	if !ok {
+		return false, wire.Errorf(wire.CodeInvalidSpace, "space", "the subject %q names no space", subject)
+	}
+	if err := wire.CheckSpace(space); err != nil {
+		return false, err
+	}
+	in := new(api.LogEvent)
+	if proto.Unmarshal(data, in) != nil {
+		return false, wire.Errorf(wire.CodeMalformed, "", "the message is not the protobuf of a LogEvent")
+	}
+	var named string
+	switch e := in.GetEvent().(type) {
+	case *api.LogEvent_Observe:
+		named = e.Observe.GetSpace()
+		high = e.Observe.GetPriority() == api.Priority_PRIORITY_HIGH
+		err = decodeObserve(e.Observe, space, definition, ev)
+	case *api.LogEvent_Define:
+		named = e.Define.GetName()
+		ev.Kind, ev.Definition = vecstore.KindDefine, definitionOf(e.Define)
+	case *api.LogEvent_Forget:
+		named, high = e.Forget.GetSpace(), true
+		ev.Kind, ev.IDs = vecstore.KindForget, e.Forget.GetIds()
+	case *api.LogEvent_Drop:
+		named = e.Drop.GetSpace()
+		ev.Kind, ev.Generation = vecstore.KindDrop, e.Drop.GetGeneration()
+	default:
+		return false, wire.Errorf(wire.CodeMalformed, "", "the message is a LogEvent of a kind that this version does not know")
+	}
+	if err == nil && named != space {
+		err = wire.Errorf(wire.CodeInvalidSpace, "space", "the event says space %q, its subject space %q", named, space)
+	}
+	ev.Space = space
+	return high, err
+}
+
+func decodeObserve(o *api.Observation, space string, definition func(string) (vecstore.Definition, bool), ev *vecstore.Event) *wire.Error {
+	if err := wire.CheckObservation(o); err != nil {
+		return err
+	}
+	if err := wire.CheckID(o.GetId(), "id"); err != nil {
+		return err
+	}
+	def, ok := definition(space)
+	if !ok {
+		return wire.Errorf(wire.CodeUnknownSpace, "space", "the log holds no definition of space %q before this observation", space)
+	}
+	packed, err := wire.EmbeddingF32(o.GetEmbedding(), def.Metric == vecstore.Cosine)
+	if err != nil {
+		return err
+	}
+	ev.Kind, ev.ID, ev.Vector, ev.ExpiresAt = vecstore.KindObserve, o.GetId(), packed, o.GetExpiresAt()
+	// The record has these already; the body is the rest.
+	o.Id, o.Space, o.Embedding = "", "", nil
+	body, merr := proto.Marshal(o)
+	if merr != nil {
+		return wire.Errorf(wire.CodeMalformed, "", "the observation is not UTF-8 throughout")
+	}
+	ev.Body = body
+	return nil
+}
+
+func definitionOf(d *api.SpaceDefinition) *vecstore.Definition {
+	m := vecstore.Metric(d.GetMetric())
+	if d.GetMetric() == api.Metric_METRIC_UNSPECIFIED {
+		m = vecstore.Cosine
+	}
+	return &vecstore.Definition{
+		Name: d.GetName(), Dimension: d.GetDimension(), Metric: m, Generation: d.GetGeneration(),
+		Embedder: d.GetEmbedder(), Engine: d.GetEngine(), CreatedAt: d.GetCreatedAt(),
+	}
+}
+
+// definitionMessage is the inverse of definitionOf.
+func definitionMessage(d *vecstore.Definition) *api.SpaceDefinition {
+	return &api.SpaceDefinition{
+		Name: d.Name, Dimension: d.Dimension, Metric: api.Metric(d.Metric), Generation: d.Generation,
+		Embedder: d.Embedder, Engine: d.Engine, CreatedAt: d.CreatedAt,
+	}
+}
+
+// storeError says in the contract's words why the store refused an event or a request.
+func storeError(err error) *wire.Error {
+	for _, c := range []struct {
+		is    error
+		code  wire.Code
+		field string
+	}{
+		{vecstore.ErrUnknownSpace, wire.CodeUnknownSpace, "space"},
+		{vecstore.ErrDimension, wire.CodeWrongDimension, "embedding"},
+		{vecstore.ErrDefinition, wire.CodeInvalidArgument, "space"},
+		{vecstore.ErrTooLarge, wire.CodeTooLarge, ""},
+		{vecstore.ErrNotFound, wire.CodeNotFound, "id"},
+		{vecstore.ErrClosed, wire.CodeUnavailable, ""},
+	} {
+		if errors.Is(err, c.is) {
+			return wire.Errorf(c.code, c.field, "%v", err)
+		}
+	}
+	return wire.Errorf(wire.CodeInternal, "", "%v", err)
+}

@@ -1,0 +1,280 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/metrics"
+)
+
+// pool is the index workers of a process, shared by its shards.
+//
+// An index worker first works off the spaces in its own ready list, then fetches a batch from the lanes of a shard and
+// routes it to the mailboxes of its spaces, then takes a whole space from an index worker with a large backlog, then
+// sleeps. Only a bounded number of tasks leaves the lanes before it is worked off, so that priorities keep their effect.
+type pool struct {
+	cfg     Config
+	metrics *metrics.Worker
+	log     zerolog.Logger
+	workers []*indexWorker
+	// routed is how many tasks are in mailboxes.
+	routed atomic.Int64
+
+	mu     sync.RWMutex
+	shards []*shard
+
+	next   atomic.Uint32 // home of the next new mailbox
+	done   sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// indexWorker is one goroutine of the pool. Its fields are its own but for those that are atomic or under mu.
+type indexWorker struct {
+	pool *pool
+	id   int
+	buf  []*task
+
+	mu    sync.Mutex
+	ready []*mailbox
+
+	load   atomic.Int64 // tasks in the mailboxes of ready, and of the one at hand
+	parked atomic.Bool
+	wake   chan struct{}
+	busy   atomic.Int64 // nanoseconds
+}
+
+func newPool(cfg Config, m *metrics.Worker, log zerolog.Logger) *pool {
+	p := &pool{cfg: cfg, metrics: m, log: log}
+	for id := range cfg.NumWorkers {
+		p.workers = append(p.workers, &indexWorker{pool: p, id: id, buf: make([]*task, cfg.MaxBatch), wake: make(chan struct{}, 1)})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	for _, w := range p.workers {
+		p.done.Go(func() { w.run(ctx) })
+	}
+	return p
+}
+
+func (p *pool) attach(s *shard) {
+	p.mu.Lock()
+	p.shards = append(p.shards, s)
+	p.mu.Unlock()
+}
+
+func (p *pool) list() []*shard {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.shards
+}
+
+// close ends the index workers. What is still in the lanes is in the row logs too.
+func (p *pool) close() {
+	p.cancel()
+	p.done.Wait()
+}
+
+// notify wakes an index worker that sleeps, if there is one. A worker that is about to sleep marks itself as parked
+// before it looks for work a last time, so either it sees what was enqueued before this call, or this call sees it.
+func (p *pool) notify() {
+	for _, w := range p.workers {
+		if w.unpark() {
+			return
+		}
+	}
+}
+
+func (w *indexWorker) unpark() bool {
+	if !w.parked.Load() || !w.parked.CompareAndSwap(true, false) {
+		return false
+	}
+	w.wake <- struct{}{}
+	return true
+}
+
+func (w *indexWorker) run(ctx context.Context) {
+	if w.pool.cfg.PinCPUs {
+		unpin, err := pin(w.id)
+		if err != nil {
+			w.pool.log.Warn().Err(err).Int("index_worker", w.id).Msg("not bound to a core")
+		}
+		defer unpin()
+	}
+	for ctx.Err() == nil {
+		start := time.Now()
+		if w.turn() {
+			w.busy.Add(int64(time.Since(start)))
+			continue
+		}
+		w.parked.Store(true)
+		if w.hasWork() {
+			if !w.parked.CompareAndSwap(true, false) {
+				<-w.wake
+			}
+			continue
+		}
+		select {
+		case <-w.wake:
+			w.linger(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// turn does one piece of work, if there is any.
+func (w *indexWorker) turn() bool {
+	if m := w.pop(); m != nil {
+		w.apply(m)
+		return true
+	}
+	if w.pump() {
+		return true
+	}
+	if m := w.steal(); m != nil {
+		w.apply(m)
+		return true
+	}
+	return false
+}
+
+// linger lets a small batch fill: under a trickle it makes a few wake-ups out of many.
+func (w *indexWorker) linger(ctx context.Context) {
+	if w.pool.cfg.IdleSleep <= 0 {
+		return
+	}
+	waiting := 0
+	for _, s := range w.pool.list() {
+		waiting += s.queued()
+	}
+	if waiting >= w.pool.cfg.MinBatch || w.load.Load() > 0 {
+		return
+	}
+	t := time.NewTimer(w.pool.cfg.IdleSleep)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (w *indexWorker) hasWork() bool {
+	w.mu.Lock()
+	n := len(w.ready)
+	w.mu.Unlock()
+	if n > 0 {
+		return true
+	}
+	if w.pool.routed.Load() < w.pool.maxRouted() {
+		for _, s := range w.pool.list() {
+			if s.queued() > 0 && !s.routing.Load() {
+				return true
+			}
+		}
+	}
+	return w.victim() != nil
+}
+
+func (w *indexWorker) push(m *mailbox) {
+	w.mu.Lock()
+	w.ready = append(w.ready, m)
+	w.mu.Unlock()
+}
+
+func (w *indexWorker) pop() *mailbox {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.ready) == 0 {
+		return nil
+	}
+	m := w.ready[0]
+	w.ready[0] = nil
+	w.ready = w.ready[1:]
+	return m
+}
+
+// maxRouted bounds what has left the lanes: a batch for each index worker, or enough that stealing can begin.
+func (p *pool) maxRouted() int64 {
+	return int64(max(len(p.workers)*p.cfg.MaxBatch, 2*p.cfg.Steal))
+}
+
+// pump routes a batch from the lanes of a shard. One index worker at a time routes a shard, which keeps the order.
+func (w *indexWorker) pump() bool {
+	p := w.pool
+	if p.routed.Load() >= p.maxRouted() {
+		return false
+	}
+	shards := p.list()
+	for i := range shards {
+		s := shards[(i+w.id)%len(shards)]
+		depth := s.queued()
+		if depth == 0 || !s.routing.CompareAndSwap(false, true) {
+			continue
+		}
+		n := s.lanes.DequeueBatch(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch)])
+		for j, t := range w.buf[:n] {
+			w.route(s.mailbox(t.event.SpaceKey()), t)
+			w.buf[j] = nil
+		}
+		s.routing.Store(false)
+		if n > 0 {
+			p.metrics.BatchSize.Observe(float64(n))
+			if s.queued() > 0 {
+				p.notify() // there is more than this one batch
+			}
+			return true
+		}
+	}
+	return false
+}
+
+func (w *indexWorker) route(m *mailbox, t *task) {
+	w.pool.routed.Add(1)
+	if home, schedule := m.put(t, w.pool.workers); schedule {
+		home.push(m)
+		if home != w {
+			home.unpark()
+		}
+	}
+}
+
+// victim returns the index worker with the largest backlog, if it is over the threshold and has a space to give.
+func (w *indexWorker) victim() *indexWorker {
+	var found *indexWorker
+	most := int64(w.pool.cfg.Steal)
+	for _, v := range w.pool.workers {
+		if v == w || v.load.Load() < most {
+			continue
+		}
+		v.mu.Lock()
+		if len(v.ready) > 0 {
+			found, most = v, v.load.Load()
+		}
+		v.mu.Unlock()
+	}
+	return found
+}
+
+// steal takes a whole space, the one that would wait longest, from the index worker with the largest backlog.
+func (w *indexWorker) steal() *mailbox {
+	v := w.victim()
+	if v == nil {
+		return nil
+	}
+	v.mu.Lock()
+	n := len(v.ready)
+	if n == 0 {
+		v.mu.Unlock()
+		return nil
+	}
+	m := v.ready[n-1]
+	v.ready = v.ready[:n-1]
+	v.mu.Unlock()
+	m.move(v, w)
+	w.pool.metrics.WorkStolen.Inc()
+	return m
+}

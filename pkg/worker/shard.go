@@ -1,0 +1,181 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/queue"
+	"github.com/engram-memory/engram/pkg/vecstore"
+)
+
+// shard is one shard that this process holds.
+type shard struct {
+	w       *Worker
+	number  int
+	dir     string
+	log     zerolog.Logger
+	metrics metrics.WorkerShard
+
+	// store and mark are replaced when the stream turns out to be another one; nothing is in the lanes then.
+	store atomic.Pointer[vecstore.Shard]
+	mark  *watermark
+	lanes *queue.Lanes[*task]
+
+	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes.
+	routing   atomic.Bool
+	mailboxes map[any]*mailbox
+
+	quarantined atomic.Uint64
+	acked       uint64        // of the checkpointer
+	broadcast   atomic.Uint64 // applied, at the last heartbeat
+	drain       rate          // of the heartbeat
+	serving     *service
+}
+
+// openShard opens the local files of a shard, or begins them anew where they are of another stream or damaged.
+func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
+	s := &shard{
+		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
+		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number), mailboxes: map[any]*mailbox{},
+	}
+	store, err := s.openStore(ctx, vecstore.Options{SegmentSize: w.Config.SegmentSize})
+	if err != nil {
+		return nil, err
+	}
+	s.store.Store(store)
+	s.mark = newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, store.Appended())
+	if s.lanes, err = queue.New[*task](w.Config.Queue.Capacity); err != nil {
+		return nil, errors.Join(err, store.Abandon())
+	}
+	return s, nil
+}
+
+// openStore opens the row log as the view of the stream that is there now. What is not that is set aside, never
+// deleted: the stream has everything that it held.
+func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.Shard, error) {
+	id, last, first, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	if err != nil {
+		return nil, err
+	}
+	src := vecstore.Source{Epoch: s.w.Topology.Epoch, Shard: uint32(s.number), CreatedAt: id.CreatedAt.UnixNano()}
+	for {
+		start := time.Now()
+		store, found, err := vecstore.Open(s.dir, src, opt)
+		if err == nil && store.Appended() > last {
+			err = errors.Join(fmt.Errorf("%w: it holds sequence %d of a stream that ends at %d", vecstore.ErrSource, store.Appended(), last),
+				store.Abandon())
+		}
+		if err == nil {
+			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).
+				Uint64("position", store.Appended()).Dur("took", time.Since(start)).Msg("shard open")
+			s.reportHole(store.Appended(), first)
+			return store, nil
+		}
+		if !errors.Is(err, vecstore.ErrCorrupt) && !errors.Is(err, vecstore.ErrSource) && !errors.Is(err, vecstore.ErrVersion) {
+			return nil, err
+		}
+		aside, aerr := vecstore.SetAside(s.dir, time.Now())
+		if aerr != nil {
+			return nil, errors.Join(err, aerr)
+		}
+		s.log.Error().Err(err).Str("set_aside_as", aside).Msg("the local files cannot be used and are built again from the log")
+	}
+}
+
+// reportHole says so when the stream no longer has what comes next here.
+func (s *shard) reportHole(position, first uint64) {
+	if first > position+1 {
+		s.log.Error().Uint64("position", position).Uint64("first_sequence", first).
+			Msg("the log begins behind this position: what lies between was removed from the stream and is not searchable here")
+	}
+}
+
+// queued is how many tasks are in the lanes.
+func (s *shard) queued() int { return s.lanes.Len(queue.High) + s.lanes.Len(queue.Normal) }
+
+// mailbox returns the mailbox of a space; routing is held.
+func (s *shard) mailbox(key any) *mailbox {
+	if m, ok := s.mailboxes[key]; ok {
+		return m
+	}
+	if n := len(s.mailboxes); n >= 64 && n >= 2*s.store.Load().Spaces() {
+		// Most are of spaces that were dropped.
+		for k, m := range s.mailboxes {
+			if m.idle() {
+				delete(s.mailboxes, k)
+			}
+		}
+	}
+	m := &mailbox{key: key, home: int(s.w.pool.next.Add(1)) % len(s.w.pool.workers)}
+	s.mailboxes[key] = m
+	return m
+}
+
+// progressed sends a heartbeat early when so much has become searchable that the gateways' picture is old.
+func (s *shard) progressed() {
+	if s.mark.read().applied-s.broadcast.Load() >= uint64(max(s.w.Config.Queue.Capacity/20, 1)) {
+		s.w.beatSoon()
+	}
+}
+
+// staleness is the age of the oldest event that is not searchable yet, 0 when there is none. Without a connection to
+// the log nobody can know of newer ones, so the time since then counts.
+func (s *shard) staleness(now time.Time) time.Duration {
+	var age time.Duration
+	if oldest := s.mark.read().oldest; !oldest.IsZero() {
+		age = max(now.Sub(oldest), 0)
+	}
+	if lost := s.w.lostAt.Load(); lost != 0 {
+		age = max(age, now.Sub(time.Unix(0, lost)))
+	}
+	return age
+}
+
+// rebuild replaces the store by the view of the stream that is there now. Nothing is outstanding.
+func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
+	old := s.store.Load()
+	if err := old.Abandon(); err != nil {
+		s.log.Warn().Err(err).Msg("closing the files of the old view of the log")
+	}
+	store, err := s.openStore(ctx, opt)
+	if err != nil {
+		return err
+	}
+	s.mark.restart(store.Appended())
+	s.acked = 0
+	s.store.Store(store)
+	return nil
+}
+
+// drained waits until nothing is outstanding.
+func (s *shard) drained(ctx context.Context) error {
+	for {
+		last, ok := s.mark.newest()
+		if !ok {
+			return nil
+		}
+		if err := s.mark.await(ctx, last); err != nil {
+			return err
+		}
+	}
+}
+
+// close takes a last checkpoint, acknowledges, and closes the files.
+func (s *shard) close() error {
+	s.checkpoint()
+	s.w.Metrics.DropShard(s.number)
+	if err := s.store.Load().Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("closing shard %d: %w", s.number, err)
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// watermark tracks what a shard has fetched until it is searchable. Events are searchable in any order, since
+// priorities overtake and spaces run in parallel; applied moves only over what is contiguous.
+//
+// It also is the bound of the queue: begin hands out a place only while fewer than capacity events and maxBytes bytes
+// are outstanding, so no lane can overflow.
+type watermark struct {
+	mu       sync.Mutex
+	ring     []slot // by ticket modulo its length
+	head     uint64 // lowest ticket that is not done, or tail
+	tail     uint64 // next ticket
+	bytes    int
+	maxBytes int
+	space    chan struct{} // one token: places were freed
+
+	applied   uint64
+	reply     string    // of the message at applied: what acknowledges everything up to it
+	published time.Time // when the newest fetched message was published
+	pending   uint64    // how many the server said stand behind it
+	total     uint64    // events applied since the start
+	waiters   []*waiter
+}
+
+// slot is one event that is outstanding.
+type slot struct {
+	sequence  uint64
+	published time.Time
+	reply     string
+	bytes     int
+	done      bool
+}
+
+type waiter struct {
+	sequence uint64
+	reached  chan struct{}
+}
+
+func newWatermark(capacity, maxBytes int, applied uint64) *watermark {
+	return &watermark{ring: make([]slot, capacity), maxBytes: maxBytes, space: make(chan struct{}, 1), applied: applied}
+}
+
+// begin waits for a place and gives a ticket to the next event. One goroutine calls it, in the order of sequences.
+func (w *watermark) begin(ctx context.Context, s slot, pending uint64) (ticket uint64, err error) {
+	for {
+		w.mu.Lock()
+		if w.fits(s.bytes) {
+			ticket = w.tail
+			w.ring[ticket%uint64(len(w.ring))] = s
+			w.tail++
+			w.bytes += s.bytes
+			w.published, w.pending = s.published, pending
+			w.mu.Unlock()
+			return ticket, nil
+		}
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-w.space:
+		}
+	}
+}
+
+// complete marks events as searchable (or as passed on to the quarantine) and moves applied as far as it is contiguous.
+func (w *watermark) complete(tickets ...uint64) {
+	w.mu.Lock()
+	for _, t := range tickets {
+		w.ring[t%uint64(len(w.ring))].done = true
+	}
+	before := w.head
+	for w.head < w.tail {
+		s := &w.ring[w.head%uint64(len(w.ring))]
+		if !s.done {
+			break
+		}
+		w.applied, w.reply = s.sequence, s.reply
+		w.bytes -= s.bytes
+		*s = slot{}
+		w.head++
+	}
+	moved := w.head > before
+	w.total += w.head - before
+	var reached []*waiter
+	if moved {
+		keep := w.waiters[:0]
+		for _, wt := range w.waiters {
+			if wt.sequence <= w.applied {
+				reached = append(reached, wt)
+			} else {
+				keep = append(keep, wt)
+			}
+		}
+		w.waiters = keep
+	}
+	w.mu.Unlock()
+	for _, wt := range reached {
+		close(wt.reached)
+	}
+	if moved {
+		select {
+		case w.space <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await returns once applied has reached a sequence, or with the context's error.
+func (w *watermark) await(ctx context.Context, sequence uint64) error {
+	w.mu.Lock()
+	if w.applied >= sequence {
+		w.mu.Unlock()
+		return nil
+	}
+	wt := &waiter{sequence: sequence, reached: make(chan struct{})}
+	w.waiters = append(w.waiters, wt)
+	w.mu.Unlock()
+	select {
+	case <-wt.reached:
+		return nil
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, other := range w.waiters {
+		if other == wt {
+			w.waiters = append(w.waiters[:i], w.waiters[i+1:]...)
+			return ctx.Err()
+		}
+	}
+	return nil // reached between the two
+}
+
+// mark is what a watermark says at one moment.
+type mark struct {
+	applied     uint64
+	reply       string
+	outstanding int
+	total       uint64
+	// last is the last sequence of the stream, as far as its deliveries have told.
+	last uint64
+	// oldest is when the oldest event was published that is not searchable, zero when there is none.
+	oldest time.Time
+}
+
+func (w *watermark) read() mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := mark{applied: w.applied, reply: w.reply, outstanding: int(w.tail - w.head), total: w.total}
+	m.last = w.applied
+	if w.head < w.tail {
+		m.oldest = w.ring[w.head%uint64(len(w.ring))].published
+		m.last = max(m.last, w.ring[(w.tail-1)%uint64(len(w.ring))].sequence)
+	} else if w.pending > 0 {
+		// What stands behind the newest delivery was published no earlier than that.
+		m.oldest = w.published
+	}
+	m.last += w.pending
+	return m
+}
+
+// correct replaces what the last delivery said of those behind it, as long as none came since.
+func (w *watermark) correct(applied, pending uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.head == w.tail && w.applied == applied {
+		w.pending = pending
+	}
+}
+
+// newest returns the sequence of the newest event that is outstanding.
+func (w *watermark) newest() (sequence uint64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.head == w.tail {
+		return 0, false
+	}
+	return w.ring[(w.tail-1)%uint64(len(w.ring))].sequence, true
+}
+
+// fetched returns the sequence of the last event that was begun.
+func (w *watermark) fetched() uint64 {
+	if last, ok := w.newest(); ok {
+		return last
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.applied
+}
+
+// waits tells whether begin would wait for places.
+func (w *watermark) waits(bytes int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.fits(bytes)
+}
+
+func (w *watermark) fits(bytes int) bool {
+	n := w.tail - w.head
+	return n < uint64(len(w.ring)) && (n == 0 || w.bytes+bytes <= w.maxBytes)
+}
+
+// retract takes back a ticket and all later ones, none of which went on to the lanes.
+func (w *watermark) retract(ticket uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.tail > max(ticket, w.head) {
+		w.tail--
+		s := &w.ring[w.tail%uint64(len(w.ring))]
+		w.bytes -= s.bytes
+		*s = slot{}
+	}
+}
+
+// restart begins again behind a sequence, of another stream; nothing is outstanding.
+func (w *watermark) restart(applied uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.applied, w.reply, w.pending = applied, "", 0
+}

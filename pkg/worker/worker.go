@@ -1,0 +1,217 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/dirlock"
+	"github.com/engram-memory/engram/pkg/metrics"
+)
+
+// Options are what a worker works with. All are required, but for JetStreamMetrics.
+type Options struct {
+	Config    Config
+	Conn      *nats.Conn
+	JetStream jetstream.JetStream
+	Topology  bus.Topology
+	Metrics   *metrics.Worker
+	// RecallLatency observes how long each recall took here, in seconds.
+	RecallLatency prometheus.Observer
+	// JetStreamMetrics follows this worker's consumers, if it is set.
+	JetStreamMetrics *metrics.JetStreamCollector
+	Logger           zerolog.Logger
+	Version          string
+}
+
+// Worker holds shards. Start makes one, Close ends it.
+type Worker struct {
+	Options
+
+	lock        *dirlock.Lock
+	pool        *pool
+	utilization []prometheus.Gauge
+	soon        chan struct{}
+	recalls     chan struct{} // places of recalls that run
+
+	mu        sync.RWMutex
+	shards    []*shard
+	consumers map[int]jetstream.Consumer
+	reconnect map[int]chan struct{}
+
+	// lostAt is when the connection was lost, Unix nanoseconds; 0 while there is one.
+	lostAt atomic.Int64
+	status chan nats.Status
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// Start opens the shards that the configuration names and begins to follow their logs and to answer for them. ctx
+// bounds the start alone.
+func Start(ctx context.Context, opt Options) (*Worker, error) {
+	if err := opt.Config.Resolve(); err != nil {
+		return nil, fmt.Errorf("configuration of the worker: %w", err)
+	}
+	if len(opt.Config.Shards) == 0 {
+		for n := range opt.Topology.Shards {
+			opt.Config.Shards = append(opt.Config.Shards, n)
+		}
+	}
+	for _, n := range opt.Config.Shards {
+		if n >= opt.Topology.Shards {
+			return nil, fmt.Errorf("configuration of the worker: shards lists %d, and there are the shards 0 to %d", n, opt.Topology.Shards-1)
+		}
+	}
+	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
+		recalls: make(chan struct{}, opt.Config.RecallWorkers), consumers: map[int]jetstream.Consumer{}, reconnect: map[int]chan struct{}{},
+	}
+	for id := range w.pool.workers {
+		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
+	}
+	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, n := range opt.Config.Shards {
+		if err := w.hold(ctx, n); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+	}
+	w.watchConnection()
+	w.done.Go(func() { w.heartbeats(w.ctx) })
+	return w, nil
+}
+
+// hold opens a shard and begins to follow and serve it.
+func (w *Worker) hold(ctx context.Context, number int) error {
+	s, err := w.openShard(ctx, number)
+	if err != nil {
+		return fmt.Errorf("opening shard %d: %w", number, err)
+	}
+	w.mu.Lock()
+	w.shards = append(w.shards, s)
+	w.reconnect[number] = make(chan struct{}, 1)
+	w.mu.Unlock()
+	w.pool.attach(s)
+	if s.serving, err = s.serve(); err != nil {
+		return err
+	}
+	w.done.Go(func() { s.follow(w.ctx) })
+	w.done.Go(func() { s.checkpoints(w.ctx) })
+	return nil
+}
+
+func (w *Worker) held() []*shard {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.Clone(w.shards)
+}
+
+// consuming notes the consumer of a shard for those who look at it from outside.
+func (w *Worker) consuming(shard int, c jetstream.Consumer) {
+	w.mu.Lock()
+	w.consumers[shard] = c
+	w.mu.Unlock()
+	if w.JetStreamMetrics != nil {
+		w.JetStreamMetrics.AddConsumer(bus.LogStream(shard), c.CachedInfo().Name, c)
+	}
+}
+
+func (w *Worker) consumerOf(shard int) jetstream.Consumer {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.consumers[shard]
+}
+
+// reconnected gets a token each time the connection was made anew.
+func (w *Worker) reconnected(shard int) <-chan struct{} {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.reconnect[shard]
+}
+
+func (w *Worker) watchConnection() {
+	w.status = w.Conn.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	w.done.Go(func() {
+		for {
+			select {
+			case <-w.ctx.Done():
+				return
+			case st, ok := <-w.status:
+				if !ok {
+					return
+				}
+				w.connectionIs(st)
+			}
+		}
+	})
+}
+
+func (w *Worker) connectionIs(st nats.Status) {
+	if st != nats.CONNECTED {
+		w.lostAt.CompareAndSwap(0, time.Now().UnixNano())
+		return
+	}
+	if w.lostAt.Swap(0) == 0 {
+		return
+	}
+	// What was on its way when the connection broke is delivered again only after AckWait, so each consumer is set to
+	// this worker's own position again.
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, c := range w.reconnect {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Ready tells why a recall here would not be fresh, nil when it would.
+func (w *Worker) Ready() error {
+	if !w.Conn.IsConnected() {
+		return errors.New("NATS is not connected")
+	}
+	for _, s := range w.held() {
+		if w.consumerOf(s.number) == nil {
+			return fmt.Errorf("shard %d does not follow its log yet", s.number)
+		}
+	}
+	return nil
+}
+
+// Close stops answering, stops following, takes a last checkpoint of each shard, and closes their files.
+func (w *Worker) Close() error {
+	var errs []error
+	for _, s := range w.held() {
+		if s.serving != nil {
+			errs = append(errs, s.serving.stop())
+		}
+	}
+	w.cancel()
+	w.done.Wait()
+	w.pool.close()
+	if w.status != nil {
+		w.Conn.RemoveStatusListener(w.status)
+	}
+	for _, s := range w.held() {
+		errs = append(errs, s.close())
+	}
+	errs = append(errs, w.lock.Release())
+	return errors.Join(errs...)
+}
