@@ -32,6 +32,7 @@ func TestLexicalGolden(t *testing.T) {
 		{"parse a URL and its query string", 768, 0x9109e44253fef621},
 		{"HTTPServer.ReadAll max_batch_size don't utf8 IDs generation of compressed lines", 384, 0x24a86f52456a4545},
 		{"Crème brûlée, ПРИВЕТ мир, ΟΔΥΣΣΕΥΣ, 東京の天気予報, 데이터, पानी, ＨＴＴＰ２", 512, 0x505577ebbeb95d1c},
+		{"Große Œuvre, ÆTHER ''x'' İıſ data\u00ADbase cafe\u0301 か\u3099", 256, 0xccf8c32edee953d7},
 		{paragraph, 1000, 0x6ff1b651d674a8ac},
 		{manyWords(3000), MaxDim, 0x7b24e3e13139a631},
 	}

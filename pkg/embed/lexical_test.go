@@ -102,6 +102,9 @@ func TestLexicalSameFeaturesSameVector(t *testing.T) {
 		{"space", "read\tthe\n\nfile ", "read the file"},
 		{"inflection", "parses lines", "parsed line"},
 		{"soft hyphen", "data\u00ADbase", "database"},
+		{"ligatures", "Große Œuvre æther", "grosse oeuvre aether"},
+		{"decomposed kana", "か\u3099", "か"},
+		{"final sigma", "ΟΔΥΣΣΕΥΣ", "οδυσσευς"},
 		{"invalid UTF-8 separates", "read\xfffile", "read file"},
 	}
 	for _, tt := range tests {
@@ -141,7 +144,7 @@ func TestLexicalErrors(t *testing.T) {
 	for _, empty := range []string{"", "   \n", "... !? --- ''", "___", "\xff\xfe", "\u0301"} {
 		_, err := l.Embed(ctx, []string{"fine", "also fine", empty}, 64)
 		var none *NoFeaturesError
-		if !errors.As(err, &none) || !errors.Is(err, ErrNoFeatures) || none.Index != 2 {
+		if !errors.As(err, &none) || !errors.Is(err, ErrNoFeatures) || none.Index != 2 || !strings.Contains(err.Error(), "text 2") {
 			t.Errorf("%q: error %v, want a NoFeaturesError of text 2", empty, err)
 		}
 	}

@@ -3,8 +3,8 @@ package embed
 import "math"
 
 // Weights are fixed-point numbers in units of 1/one. They were chosen by the rank of the first right answer to fifty
-// questions about the documentation comments of Go's standard library. The answers get clearly better with the lead and
-// with dull words held down, and depend little on the exact value of any other weight.
+// questions about the documentation comments of Go's standard library. The answers get clearly better with the lead,
+// somewhat with the n-grams and with dull words held down, and depend little on the exact value of any other weight.
 const (
 	one = 1 << 10
 

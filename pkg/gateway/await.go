@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -15,9 +16,8 @@ import (
 
 // await returns once a worker of the shard has applied a sequence, or says why that is not known.
 func (g *Gateway) await(shard int, sequence uint64, deadline time.Time) *wire.Error {
-	late := func(applied uint64) *wire.Error {
-		return wire.Errorf(wire.CodeDeadline, "", "the write is durable at sequence %d of shard %d, but was not searchable before the deadline; the shard has applied %d",
-			sequence, shard, applied)
+	late := func() *wire.Error {
+		return wire.Errorf(wire.CodeDeadline, "", "the write is durable at sequence %d of shard %d, but was not searchable before the deadline", sequence, shard)
 	}
 	ctx, cancel := context.WithDeadline(g.ctx, deadline)
 	defer cancel()
@@ -28,22 +28,19 @@ func (g *Gateway) await(shard int, sequence uint64, deadline time.Time) *wire.Er
 		}
 		m, err := g.Conn.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbAwait), body)
 		switch {
-		case err == nil:
+		case err == nil && m.Header.Get(micro.ErrorCodeHeader) == "":
 			resp := new(api.AwaitResponse)
 			if err := proto.Unmarshal(m.Data, resp); err == nil && resp.GetApplied() >= sequence {
 				return nil
 			}
-			if ctx.Err() != nil || resp.GetError().GetCode() == string(wire.CodeDeadline) {
-				return late(resp.GetApplied())
-			}
+		case err == nil && wire.DecodeError(wire.Protobuf, m.Data).Code == wire.CodeDeadline:
+			return late()
 		case errors.Is(err, nats.ErrNoResponders):
 			// No worker holds the shard at this moment; one may come back within the deadline.
-		case ctx.Err() != nil:
-			return late(0)
 		}
 		select {
 		case <-ctx.Done():
-			return late(0)
+			return late()
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -16,18 +16,23 @@ import (
 )
 
 // define returns the definition of a space, which the first observation makes where there is none, once the log holds
-// it too. Requests for the same space share the work.
+// it too. Requests for the same space share the work, but each answers for its own observation.
 func (g *Gateway) define(ctx context.Context, space string, first *api.Observation) (*registry.Entry, *wire.Error) {
-	v, err, _ := g.defining.Do(space, func() (any, error) {
-		entry, err := g.Registry.Lookup(ctx, space)
-		if err != nil {
-			return nil, unavailable(err)
+	known, err := g.Registry.Lookup(ctx, space)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var def *api.SpaceDefinition
+	if !known.Living() {
+		var refused *wire.Error
+		if def, refused = g.definitionFrom(space, first); refused != nil {
+			return nil, refused
 		}
-		if !entry.Living() {
-			def, refused := g.definitionFrom(space, first)
-			if refused != nil {
-				return nil, refused
-			}
+	}
+	v, err, _ := g.defining.Do(space, func() (any, error) {
+		entry := known
+		if def != nil {
+			var err error
 			if entry, err = g.Registry.Create(ctx, def); err != nil {
 				return nil, unavailable(err)
 			}
@@ -81,8 +86,9 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 	shard := event.ShardOf(def.GetName(), g.Topology.Shards)
 	out := bus.PublishAll(ctx, g.JetStream, []bus.Entry{{
 		Subject: bus.LogSubject(shard, def.GetName()),
-		ID:      def.GetName() + "/define/" + strconv.FormatUint(uint64(def.GetGeneration()), 10),
-		Data:    b,
+		// '#' keeps the write ids of the gateway's own events apart from those that clients choose.
+		ID:   def.GetName() + "#define/" + strconv.FormatUint(uint64(def.GetGeneration()), 10),
+		Data: b,
 	}})
 	if out[0].Err != nil {
 		return nil, logError(out[0].Err)

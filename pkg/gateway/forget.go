@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -29,19 +30,27 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if !entry.Living() {
+	// A drop that did not reach the log is completed by its retry.
+	halfDropped := entry != nil && entry.GetDropped() && !entry.GetLogged()
+	if !entry.Living() && !(req.GetAll() && halfDropped) {
 		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
 	}
-	writeID := req.GetIdempotencyKey()
-	if writeID == "" {
-		writeID = nuid.Next()
+	key := req.GetIdempotencyKey()
+	if key == "" {
+		key = nuid.Next()
 	}
+	// Other than the write ids of observations, which are `<space>/…`: a key used for both must not make one of them a
+	// duplicate of the other.
+	writeID := space + "#forget/" + key
 	var ev *api.LogEvent
 	if req.GetAll() {
 		ev = &api.LogEvent{Event: &api.LogEvent_Drop{Drop: &api.DropEvent{Space: space, Generation: entry.GetGeneration()}}}
-		writeID = "drop/" + strconv.FormatUint(uint64(entry.GetGeneration()), 10)
-		if refused := g.markDropped(ctx, entry); refused != nil {
-			return nil, refused
+		writeID = space + "#drop/" + strconv.FormatUint(uint64(entry.GetGeneration()), 10)
+		if !halfDropped {
+			var refused *wire.Error
+			if entry, refused = g.markDropped(ctx, entry); refused != nil {
+				return nil, refused
+			}
 		}
 	} else {
 		ev = &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: space, Ids: req.GetIds()}}}
@@ -49,6 +58,10 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	out, refused := g.append(ctx, space, writeID, ev, deadline)
 	if refused != nil {
 		return nil, refused
+	}
+	if req.GetAll() {
+		// Where this fails, or a new generation has begun already, nothing is lost: the event is in the log.
+		_, _ = g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Logged = true })
 	}
 	shard := event.ShardOf(space, g.Topology.Shards)
 	resp := &api.ForgetResponse{Position: event.Position{Epoch: g.Topology.Epoch, Shard: shard, Sequence: out.Sequence}.String()}
@@ -74,8 +87,9 @@ func checkForget(space string, req *api.ForgetRequest) *wire.Error {
 		return wire.Errorf(wire.CodeInvalidArgument, "ids", "a forget has either ids or all")
 	case n > event.MaxList:
 		return wire.Errorf(wire.CodeTooLarge, "ids", "ids has %d entries; it can have up to %d", n, event.MaxList)
-	case len(req.GetIdempotencyKey()) > event.MaxWriteID:
-		return wire.Errorf(wire.CodeTooLarge, "idempotency_key", "idempotency_key has %d bytes; it can have up to %d", len(req.GetIdempotencyKey()), event.MaxWriteID)
+	}
+	if err := wire.CheckIdempotencyKey(req.GetIdempotencyKey()); err != nil {
+		return err
 	}
 	for i, id := range req.GetIds() {
 		if err := wire.CheckID(id, fmt.Sprintf("ids[%d]", i)); err != nil {
@@ -87,15 +101,18 @@ func checkForget(space string, req *api.ForgetRequest) *wire.Error {
 
 // markDropped takes the name out of use before the log ends its generation, so that what is observed from now on
 // begins a new one.
-func (g *Gateway) markDropped(ctx context.Context, entry *registry.Entry) *wire.Error {
-	_, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Dropped = true })
-	if err != nil {
-		return unavailable(err)
+func (g *Gateway) markDropped(ctx context.Context, entry *registry.Entry) (*registry.Entry, *wire.Error) {
+	marked, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Dropped, d.Logged = true, false })
+	if errors.Is(err, registry.ErrChanged) {
+		return nil, wire.Errorf(wire.CodeConflict, "space", "space %q was changed by somebody else at the same moment; look at it, and send the request again", entry.GetName())
 	}
-	return nil
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return marked, nil
 }
 
-// append writes one event through the shard's batcher, behind what was taken before it, and waits.
+// append writes one event under a write id through the shard's batcher, behind what was taken before it, and waits.
 func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.LogEvent, deadline time.Time) (bus.Outcome, *wire.Error) {
 	b, err := proto.Marshal(ev)
 	if err != nil {
@@ -104,7 +121,7 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 	shard := event.ShardOf(space, g.Topology.Shards)
 	result := make(chan bus.Outcome, 1)
 	gr := &group{
-		entries:  []bus.Entry{{Subject: bus.LogSubject(shard, space), ID: space + "/" + writeID, Data: b}},
+		entries:  []bus.Entry{{Subject: bus.LogSubject(shard, space), ID: writeID, Data: b}},
 		bytes:    len(b),
 		deadline: deadline,
 		done:     func(out []bus.Outcome) { result <- out[0] },

@@ -112,20 +112,37 @@ func bodyError(err error) *wire.Error {
 	return wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
 }
 
-// lineBatch is how many lines of NDJSON are sent to the log together.
-const lineBatch = 200
+const (
+	// lineBatch is how many lines of NDJSON are sent to the log together.
+	lineBatch = 200
+	// maxLine bounds one of them: JSON takes more room than the event that it becomes.
+	maxLine = 2 * maxEvent
+)
 
 // postLines takes NDJSON of any length and answers with one line for each, in order: {"line", "id", "position"} or
 // {"line", "error"}. A line that is refused does not keep the others from being taken.
 func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
+	head := new(api.ObserveRequest)
+	refused := wire.CheckSpace(r.PathValue("space"))
+	if refused == nil {
+		refused = wire.ObserveHeaders(head, r.Header.Get)
+	}
+	if refused == nil {
+		refused = wire.CheckIdempotencyKey(head.GetIdempotencyKey())
+	}
+	if refused != nil {
+		g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
+		wire.WriteError(w, wire.JSON, refused)
+		return
+	}
 	w.Header().Set("Content-Type", wire.TypeNDJSON)
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeInternal, "", "preparing the answer: %v", err))
 		return
 	}
-	l := &lines{g: g, space: r.PathValue("space"), r: r, out: json.NewEncoder(w)}
+	l := &lines{g: g, space: r.PathValue("space"), r: r, head: head, out: json.NewEncoder(w)}
 	in := bufio.NewScanner(r.Body)
-	in.Buffer(make([]byte, 64<<10), maxEvent*2)
+	in.Buffer(make([]byte, 64<<10), maxLine)
 	for in.Scan() {
 		l.number++
 		if line := bytes.TrimSpace(in.Bytes()); len(line) > 0 && !l.add(line) {
@@ -135,16 +152,20 @@ func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
 	if !l.flush() {
 		return
 	}
-	if err := in.Err(); err != nil {
-		l.number++
-		l.refuse(l.number, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", err))
+	switch err := in.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		l.refuse(l.number+1, wire.Errorf(wire.CodeTooLarge, "", "the line has more than %d bytes; it and what follows it was not read", maxLine))
+	case err != nil:
+		l.refuse(l.number+1, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", err))
 	}
 }
 
+// lines is one NDJSON request on its way; head is what its headers say of every line.
 type lines struct {
 	g       *Gateway
 	space   string
 	r       *http.Request
+	head    *api.ObserveRequest
 	out     *json.Encoder
 	number  int
 	batch   api.ObserveRequest
@@ -171,11 +192,15 @@ func (l *lines) add(line []byte) bool {
 	if refused == nil && !single {
 		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation")
 	}
+	if refused == nil && (in.GetAcknowledgement() != 0 || in.GetIdempotencyKey() != "" || in.GetDeadlineMs() != 0) {
+		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation; how it is acknowledged stands in the headers of the request")
+	}
 	if refused == nil {
 		check := &observing{g: l.g, space: l.space, req: in}
 		refused = check.check()
 	}
 	if refused != nil {
+		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
 		return l.flush() && l.refuse(l.number, refused)
 	}
 	l.batch.Observations = append(l.batch.Observations, in.GetObservations()[0])
@@ -193,16 +218,15 @@ func (l *lines) flush() bool {
 	if len(l.numbers) == 0 {
 		return true
 	}
-	req, numbers := &api.ObserveRequest{Observations: l.batch.GetObservations()}, l.numbers
+	req, numbers := &api.ObserveRequest{
+		Observations: l.batch.GetObservations(), Acknowledgement: l.head.GetAcknowledgement(), DeadlineMs: l.head.GetDeadlineMs(),
+	}, l.numbers
 	l.batch.Observations, l.numbers, l.bytes = nil, nil, 0
-	if key := l.r.Header.Get(wire.HeaderIdempotencyKey); key != "" {
+	if key := l.head.GetIdempotencyKey(); key != "" {
 		req.IdempotencyKey = key + "/" + strconv.Itoa(numbers[0])
 	}
-	if refused := wire.ObserveHeaders(req, l.r.Header.Get); refused != nil {
-		return l.refuse(numbers[0], refused)
-	}
 	resp, refused := l.g.observeWait(l.space, req, l.r)
-	if refused != nil && len(numbers) > 1 && refused.Status() == http.StatusBadRequest {
+	if refused != nil && len(numbers) > 1 && (refused.Status() == http.StatusBadRequest || refused.Status() == http.StatusRequestEntityTooLarge) {
 		for i, n := range numbers {
 			l.batch.Observations, l.numbers = req.GetObservations()[i:i+1], []int{n}
 			if !l.flush() {

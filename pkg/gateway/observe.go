@@ -91,9 +91,8 @@ func (r *observing) check() *wire.Error {
 	if len(obs) > event.MaxBatch {
 		return wire.Errorf(wire.CodeTooLarge, "observations", "the request has %d observations; it can have up to %d", len(obs), event.MaxBatch)
 	}
-	if len(r.req.GetIdempotencyKey()) > event.MaxWriteID {
-		return wire.Errorf(wire.CodeTooLarge, "idempotency_key", "idempotency_key has %d bytes; it can have up to %d",
-			len(r.req.GetIdempotencyKey()), event.MaxWriteID)
+	if err := wire.CheckIdempotencyKey(r.req.GetIdempotencyKey()); err != nil {
+		return err
 	}
 	if err := wire.CheckAck(r.req.GetAcknowledgement()); err != nil {
 		return err
@@ -196,6 +195,11 @@ func (r *observing) encode(entry *registry.Entry) {
 		}
 		writeID := r.writeID(i, minted)
 		if o.GetId() == "" {
+			if len(writeID) > event.MaxID {
+				r.refuse(r.at(i, wire.Errorf(wire.CodeInvalidID, "id", "without an id the observation would get its write id, which has %d bytes; "+
+					"an id can have up to %d: send one, or a shorter idempotency_key", len(writeID), event.MaxID)))
+				return
+			}
 			o.Id = writeID
 		}
 		o.Space = r.space

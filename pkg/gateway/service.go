@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -65,7 +66,7 @@ func (s *Service) observe(req micro.Request) {
 		respondError(req, f, refused)
 		return
 	}
-	space, _ := bus.SpaceOf(req.Subject())
+	space := spaceOf(req.Subject())
 	in, single, refused := wire.DecodeObserve(f, req.Data())
 	if refused == nil {
 		refused = wire.ObserveHeaders(in, req.Headers().Get)
@@ -96,7 +97,7 @@ func (s *Service) forget(req micro.Request) {
 		respondError(req, f, refused)
 		return
 	}
-	space, _ := bus.SpaceOf(req.Subject())
+	space := spaceOf(req.Subject())
 	in, refused := wire.DecodeForget(f, req.Data())
 	if refused != nil {
 		respondError(req, f, refused)
@@ -112,6 +113,9 @@ func (s *Service) forget(req micro.Request) {
 		respond(req, f, body, refused)
 	})
 }
+
+// spaceOf returns the last token of a subject, be it the name of a space or not: the refusal says what it was.
+func spaceOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 // respond answers; a message that nobody waits for an answer to was taken all the same.
 func respond(req micro.Request, f wire.Format, body []byte, failed *wire.Error) {

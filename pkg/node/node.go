@@ -224,3 +224,15 @@ func (n *Node) Close() error {
 	n.stops = nil
 	return errors.Join(errs...)
 }
+
+// Staleness is the largest staleness of the node's shards.
+func (n *Node) Staleness(now time.Time) time.Duration { return n.worker.Staleness(now) }
+
+// Await returns once the node has made searchable everything up to a sequence of each shard, or with the context's
+// error.
+func (n *Node) Await(ctx context.Context, sequences map[int]uint64) error {
+	return n.worker.Await(ctx, sequences)
+}
+
+// Capacity is the number of observations of a shard between accepted and searchable.
+func (n *Node) Capacity() int { return n.cfg.Worker.Queue.Capacity }

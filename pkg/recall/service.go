@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -22,12 +23,13 @@ type Service struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	workers *presence
 }
 
 // Serve starts to take requests.
 func (r *Router) Serve() (*Service, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Service{r: r, ctx: ctx, cancel: cancel}
+	s := &Service{r: r, ctx: ctx, cancel: cancel, workers: newPresence(r.Conn, r.Topology.Shards)}
 	var err error
 	s.micro, err = micro.AddService(r.Conn, micro.Config{
 		Name: "engram-recall", Version: r.Version, Description: "Recalls, gets and lists the observations of a space.",
@@ -64,16 +66,19 @@ func (s *Service) Stop() error {
 	return nil
 }
 
-// forward hands a request to its shard, which answers the client itself. Where no worker holds the shard the server
-// tells the client so (no responders).
+// forward hands a request to its shard, which answers the client itself.
 func (s *Service) forward(verb string) micro.HandlerFunc {
 	return func(req micro.Request) {
 		s.running.Go(func() {
 			f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
 			var q *routed
 			if failed == nil {
-				space, _ := bus.SpaceOf(req.Subject())
+				// The last token, be it the name of a space or not: the refusal says what it was.
+				space := req.Subject()[strings.LastIndexByte(req.Subject(), '.')+1:]
 				q, failed = s.r.route(s.ctx, verb, space, f, req.Data())
+			}
+			if failed == nil {
+				failed = s.workers.check(s.ctx, q.shard)
 			}
 			if failed == nil {
 				if err := s.r.Conn.PublishMsg(q.message(req.Reply())); err != nil {

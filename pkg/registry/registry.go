@@ -108,9 +108,10 @@ func (r *Registry) All(fn func(*Entry) bool) {
 	r.entries.Range(func(_ string, e *Entry) bool { return !e.Living() || fn(e) })
 }
 
-// Lookup is Get, but asks the bucket when the space is not known here: another process may have created it just now.
+// Lookup is Get, but asks the bucket when no living space is known here: another process may have created it just now.
+// It returns nil when there is none, and a name that no key can be is an error.
 func (r *Registry) Lookup(ctx context.Context, name string) (*Entry, error) {
-	if e := r.Get(name); e != nil {
+	if e := r.Get(name); e.Living() {
 		return e, nil
 	}
 	kve, err := r.kv.Get(ctx, name)
@@ -128,21 +129,22 @@ func (r *Registry) Lookup(ctx context.Context, name string) (*Entry, error) {
 // When somebody else was faster, it returns theirs.
 func (r *Registry) Create(ctx context.Context, def *api.SpaceDefinition) (*Entry, error) {
 	old, err := r.Lookup(ctx, def.GetName())
-	if err != nil || old.Living() {
-		return old, err
-	}
 	def = proto.CloneOf(def)
-	def.Generation = 1
-	var revision uint64
-	if old != nil {
-		def.Generation = old.GetGeneration() + 1
-		revision = old.Revision
+	for err == nil && !old.Living() {
+		def.Generation = 1
+		var revision uint64
+		if old != nil {
+			def.Generation = old.GetGeneration() + 1
+			revision = old.Revision
+		}
+		e, perr := r.put(ctx, def, revision)
+		if !errors.Is(perr, ErrChanged) {
+			return e, perr
+		}
+		// Somebody else was faster. What they wrote may be dropped again already.
+		old, err = r.reread(ctx, def.GetName())
 	}
-	e, err := r.put(ctx, def, revision)
-	if errors.Is(err, ErrChanged) {
-		return r.reread(ctx, def.GetName())
-	}
-	return e, err
+	return old, err
 }
 
 // Update replaces a definition that nobody changed since it was read, or fails with ErrChanged.
@@ -179,7 +181,11 @@ func (r *Registry) reread(ctx context.Context, name string) (*Entry, error) {
 		return nil, fmt.Errorf("reading the definition of space %q again: %w", name, err)
 	}
 	r.apply(kve)
-	return r.Get(name), nil
+	e := r.Get(name)
+	if e == nil {
+		return nil, fmt.Errorf("reading the definition of space %q: what the bucket %s holds under this key is not one", name, Bucket)
+	}
+	return e, nil
 }
 
 // Close stops following the bucket.

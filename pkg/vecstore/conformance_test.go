@@ -7,5 +7,6 @@ import (
 )
 
 func TestExactEngineConforms(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, storetest.Factory{Engine: "exact", RecallFloor: 1})
 }

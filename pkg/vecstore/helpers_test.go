@@ -139,7 +139,8 @@ func (d disk) write(t testing.TB, dir string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name := range readDisk(t, dir) {
+	there := readDisk(t, dir)
+	for name := range there {
 		if d[name] == nil {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
@@ -147,6 +148,9 @@ func (d disk) write(t testing.TB, dir string) {
 		}
 	}
 	for name, b := range d {
+		if old, ok := there[name]; ok && bytes.Equal(old, b) {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}

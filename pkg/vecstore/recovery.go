@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -51,13 +52,18 @@ func (s *Shard) recover(opt Options, out *Recovery) error {
 	if err != nil {
 		return err
 	}
+	last, limit := n, int64(math.MaxInt64)
 	if opt.Distrust {
-		if n, err = s.distrust(n, out); err != nil {
+		if last, limit, err = s.log.lastCheckpoint(n); err != nil {
 			return err
 		}
 	}
-	for number := 1; number <= n; number++ {
-		end, whole, err := s.recoverSegment(number, out)
+	for number := 1; number <= last; number++ {
+		upTo := int64(math.MaxInt64)
+		if number == last {
+			upTo = limit
+		}
+		end, whole, err := s.recoverSegment(number, upTo, out)
 		if err != nil {
 			return fmt.Errorf("%s: %w", segmentName(number), err)
 		}
@@ -66,6 +72,11 @@ func (s *Shard) recover(opt Options, out *Recovery) error {
 				return err
 			}
 			break
+		}
+	}
+	if opt.Distrust && n > 0 {
+		if err := s.log.cut(max(last, 1), limit, n, out); err != nil {
+			return err
 		}
 	}
 	// A process that was killed may have written its last checkpoint and not synced it: what that says is made so
@@ -80,9 +91,9 @@ func (s *Shard) recover(opt Options, out *Recovery) error {
 	return nil
 }
 
-// recoverSegment replays one segment. It returns where the records end that are good, and whether that is the end of
-// the file; 0 and false when not even the header is there.
-func (s *Shard) recoverSegment(number int, out *Recovery) (end int64, whole bool, err error) {
+// recoverSegment replays one segment up to an offset. It returns where the records end that are good, and whether that
+// is the offset or the end of the file; 0 and false when not even the header is there.
+func (s *Shard) recoverSegment(number int, upTo int64, out *Recovery) (end int64, whole bool, err error) {
 	f, size, info, err := s.log.openSegment(number)
 	if err != nil {
 		return 0, false, err
@@ -91,7 +102,8 @@ func (s *Shard) recoverSegment(number int, out *Recovery) (end int64, whole bool
 	if info == nil || info.previousEnd != s.log.end {
 		return 0, false, nil
 	}
-	r := newRecordReader(f, segmentHeader, size)
+	upTo = min(upTo, size)
+	r := newRecordReader(f, segmentHeader, upTo)
 	for {
 		rec, at, err := r.next()
 		if err != nil {
@@ -100,7 +112,7 @@ func (s *Shard) recoverSegment(number int, out *Recovery) (end int64, whole bool
 		if rec == nil {
 			s.log.end = at
 			out.Bytes += at
-			return at, at == size, nil
+			return at, at == upTo, nil
 		}
 		out.Records++
 		if err := s.replay(rec, makeRef(uint32(number), at, rec.length)); err != nil {
@@ -170,7 +182,7 @@ type recordReader struct {
 }
 
 func newRecordReader(f *os.File, from, limit int64) *recordReader {
-	return &recordReader{f: f, at: from, limit: limit, buf: make([]byte, maxRecord)}
+	return &recordReader{f: f, at: from, limit: limit, buf: make([]byte, max(0, min(maxRecord, limit-from)))}
 }
 
 // next returns a record, which is good until the following call, and where it begins; or nil and where the good ones

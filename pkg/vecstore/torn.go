@@ -102,22 +102,19 @@ func (l *rowLog) cut(number int, end int64, n int, out *Recovery) error {
 	return syncDir(l.dir)
 }
 
-// distrust cuts the row log of n segments off behind its last checkpoint, and returns how many segments are left. The
-// checkpoint is found by walking the records: the body of an observation may hold anything, a checkpoint record too.
-func (s *Shard) distrust(n int, out *Recovery) (int, error) {
+// lastCheckpoint returns the segment of the last checkpoint among n, and where it ends; 0 and 0 when there is none. It
+// is found by walking the records: the body of an observation may hold anything, a checkpoint record too.
+func (l *rowLog) lastCheckpoint(n int) (number int, end int64, err error) {
 	for number := n; number >= 1; number-- {
-		end, err := s.log.endOfLastCheckpoint(number)
+		end, err := l.endOfLastCheckpoint(number)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", segmentName(number), err)
+			return 0, 0, fmt.Errorf("%s: %w", segmentName(number), err)
 		}
 		if end > 0 {
-			return number, s.log.cut(number, end, n, out)
+			return number, end, nil
 		}
 	}
-	if n == 0 {
-		return 0, nil
-	}
-	return 0, s.log.cut(1, 0, n, out)
+	return 0, 0, nil
 }
 
 // endOfLastCheckpoint returns where the last checkpoint of a segment ends, 0 when it has none.
@@ -167,7 +164,7 @@ const checkpointLength = recordHeader + int64(len(checkpointMagic))
 // on, whatever is between; -1 when there is none.
 func findCheckpoint(f *os.File, from, size int64) (int64, error) {
 	const overlap = int(checkpointLength)
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, max(0, min(1<<20, size-from)))
 	for from < size {
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-from)], from)
 		if err != nil && err != io.EOF {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -11,8 +12,9 @@ import (
 	"github.com/engram-memory/engram/pkg/vector"
 )
 
-func atObservation(err *Error, i int, single bool) *Error {
-	if single {
+// atObservation names the observation that an error is about, where there are several.
+func atObservation(err *Error, i, of int) *Error {
+	if of == 1 {
 		return err
 	}
 	return err.At(fmt.Sprintf("observations[%d]", i))
@@ -47,6 +49,23 @@ func CheckID(id, field string) *Error {
 	return nil
 }
 
+// CheckIdempotencyKey refuses a key that cannot be a write id; empty is none.
+func CheckIdempotencyKey(key string) *Error {
+	if len(key) > event.MaxWriteID {
+		return Errorf(CodeTooLarge, "idempotency_key", "idempotency_key has %d bytes; it can have up to %d", len(key), event.MaxWriteID)
+	}
+	if !plain(key) {
+		return Errorf(CodeInvalidArgument, "idempotency_key", "idempotency_key has a control character, or a space at an end")
+	}
+	return nil
+}
+
+// plain tells that a text passes through a header of NATS as it is: there, control characters become spaces and those at
+// the ends are cut off, so that two write ids could become one.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
+}
+
 // CheckObservation refuses an observation that no space could hold. Its embedding is looked at by EmbeddingF32.
 func CheckObservation(o *api.Observation) *Error {
 	if o.GetId() != "" {
@@ -65,6 +84,8 @@ func CheckObservation(o *api.Observation) *Error {
 		return Errorf(CodeInvalidArgument, "expires_at", "expires_at is before 1970")
 	case len(o.GetSession()) > event.MaxSession:
 		return Errorf(CodeInvalidArgument, "session", "session has %d bytes; it can have up to %d", len(o.GetSession()), event.MaxSession)
+	case !plain(o.GetSession()):
+		return Errorf(CodeInvalidArgument, "session", "session has a control character, or a space at an end")
 	case o.GetSession() == "" && o.GetSequence() != 0, o.GetSession() != "" && o.GetSequence() == 0:
 		return Errorf(CodeInvalidArgument, "sequence", "session and sequence come together, and sequence begins at 1")
 	}

@@ -26,7 +26,7 @@ const (
 	CodeUnknownSpace     Code = "unknown_space"      // 404
 	CodeNotFound         Code = "not_found"          // 404: no such observation, or no such path
 	CodeMethod           Code = "method_not_allowed" // 405
-	CodeConflict         Code = "conflict"           // 409: the space was defined otherwise at the same moment
+	CodeConflict         Code = "conflict"           // 409: somebody else changed the space at the same moment
 	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
 	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
 	CodeInternal         Code = "internal"           // 500

@@ -3,8 +3,12 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -34,10 +38,11 @@ func (f Format) ContentType() string {
 }
 
 // FormatOf tells the format of a body from its content type, and where that is empty from its first byte: no message of
-// the contract begins with the bytes '{' and '[', which would be groups in protobuf.
+// the contract begins with the bytes '{' and '[', which would be groups in protobuf. White space before them is not
+// skipped: a newline is also the tag of field 1, and '{' the length 123 of what follows it.
 func FormatOf(contentType string, body []byte) (Format, *Error) {
 	if contentType == "" {
-		if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && (b[0] == '{' || b[0] == '[') {
+		if len(body) > 0 && (body[0] == '{' || body[0] == '[') {
 			return JSON, nil
 		}
 		return Protobuf, nil
@@ -54,8 +59,12 @@ func FormatOf(contentType string, body []byte) (Format, *Error) {
 		contentType, TypeJSON, TypeProtobuf)
 }
 
-// strictJSON reads one JSON value into v and refuses unknown fields and trailing data.
+// strictJSON reads one JSON value into v and refuses unknown fields, trailing data, and what is not UTF-8, which the
+// decoder would replace without a word.
 func strictJSON(body []byte, v any) *Error {
+	if !utf8.Valid(body) {
+		return Errorf(CodeMalformed, "", "the body is not UTF-8")
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -69,11 +78,23 @@ func strictJSON(body []byte, v any) *Error {
 
 func jsonError(err error) *Error {
 	var field *fieldError
-	if e, ok := err.(*json.UnmarshalTypeError); ok {
-		return Errorf(CodeMalformed, e.Field, "%s is not what this field holds: it is a JSON %s", e.Field, e.Value)
-	}
-	if asField(err, &field) {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &field):
 		return field.err
+	case errors.As(err, &wrong):
+		// The decoder puts the Go name of an embedded struct into the path.
+		name := strings.TrimPrefix(wrong.Field, "observationJSON.")
+		if name == "" {
+			return Errorf(CodeMalformed, "", "the body is not the JSON of this request: it is a JSON %s", wrong.Value)
+		}
+		return Errorf(CodeMalformed, name, "%s is not what this field holds: it is a JSON %s", name, wrong.Value)
+	}
+	// The decoder has no type for this error, which is its answer to a misspelt field.
+	if quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if name, err := strconv.Unquote(quoted); err == nil {
+			return Errorf(CodeMalformed, name, "this request has no field %q", name)
+		}
 	}
 	return Errorf(CodeMalformed, "", "the body is not the JSON of this request: %v", err)
 }
@@ -81,7 +102,8 @@ func jsonError(err error) *Error {
 // unmarshal reads protobuf.
 func unmarshal(body []byte, m proto.Message) *Error {
 	if err := proto.Unmarshal(body, m); err != nil {
-		return Errorf(CodeMalformed, "", "the body is not the protobuf of an %s", m.ProtoReflect().Descriptor().FullName())
+		return Errorf(CodeMalformed, "", "the body is not the protobuf of %s; where it is JSON, say so in the header Content-Type",
+			m.ProtoReflect().Descriptor().FullName())
 	}
 	return nil
 }

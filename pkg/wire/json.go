@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -19,8 +21,6 @@ type fieldError struct{ err *Error }
 
 func (e *fieldError) Error() string { return e.err.Error() }
 
-func asField(err error, target **fieldError) bool { return errors.As(err, target) }
-
 // vectorJSON is an embedding: an array of numbers, or base64 of packed little-endian f32. It is written as an array.
 type vectorJSON []byte
 
@@ -28,7 +28,9 @@ func (v *vectorJSON) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	if len(b) > 0 && b[0] == '"' {
+	switch {
+	case len(b) > 0 && b[0] == '[':
+	case len(b) > 0 && b[0] == '"':
 		var s string
 		if err := json.Unmarshal(b, &s); err != nil {
 			return err
@@ -39,6 +41,8 @@ func (v *vectorJSON) UnmarshalJSON(b []byte) error {
 		}
 		*v = packed
 		return nil
+	default:
+		return &fieldError{Errorf(CodeInvalidEmbedding, "embedding", "embedding is neither an array of numbers nor base64 of packed little-endian f32")}
 	}
 	packed := make([]byte, 0, len(b)/2)
 	for i := 1; i < len(b)-1; {
@@ -86,9 +90,9 @@ func trimSpace(b []byte) []byte {
 	return b
 }
 
-// embedding returns the message of a JSON embedding, nil for none.
+// embedding returns the message of a JSON embedding, nil for none. An empty array is an embedding that is refused later.
 func (v vectorJSON) embedding() *api.Embedding {
-	if len(v) == 0 {
+	if v == nil {
 		return nil
 	}
 	return &api.Embedding{Data: v, Encoding: api.Encoding_ENCODING_F32}
@@ -100,6 +104,10 @@ type metadataJSON map[string]*api.Value
 func (m *metadataJSON) UnmarshalJSON(b []byte) error {
 	var raw map[string]any
 	if err := json.Unmarshal(b, &raw); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && strings.HasPrefix(wrong.Value, "number ") {
+			return &fieldError{Errorf(CodeInvalidArgument, "metadata", "metadata holds the %s, which is more than a double can", wrong.Value)}
+		}
 		return &fieldError{Errorf(CodeMalformed, "metadata", "metadata is not a JSON object")}
 	}
 	out, err := MetadataFrom(raw)
@@ -162,7 +170,7 @@ type timeJSON int64
 func (t *timeJSON) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return &fieldError{Errorf(CodeMalformed, "", "%s is not a time; write it as in 2026-01-02T15:04:05Z", b)}
+		return notTime(string(b))
 	}
 	if s == "" {
 		*t = 0
@@ -170,10 +178,15 @@ func (t *timeJSON) UnmarshalJSON(b []byte) error {
 	}
 	parsed, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil || parsed.Year() < 1678 || parsed.Year() > 2261 {
-		return &fieldError{Errorf(CodeMalformed, "", "%q is not a time between 1678 and 2261; write it as in 2026-01-02T15:04:05Z", s)}
+		return notTime("string " + strconv.Quote(s))
 	}
 	*t = timeJSON(parsed.UnixNano())
 	return nil
+}
+
+// notTime is an error that the decoder completes with the name of the field.
+func notTime(found string) error {
+	return &json.UnmarshalTypeError{Value: found + ", and not a time of 1678 to 2261 as in 2026-01-02T15:04:05Z", Type: reflect.TypeFor[timeJSON]()}
 }
 
 func (t timeJSON) MarshalJSON() ([]byte, error) {

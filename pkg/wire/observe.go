@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 )
@@ -51,14 +52,18 @@ func DecodeObserve(f Format, body []byte) (req *api.ObserveRequest, single bool,
 		return req, false, unmarshal(body, req)
 	}
 	var in observeJSON
-	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
+	array := bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte{'['})
+	if array {
 		err = strictJSON(body, &in.Observations)
 	} else {
 		err = strictJSON(body, &in)
 		single = in.Observations == nil
 	}
 	if err != nil {
-		return nil, single, err
+		return nil, single, locate(body, array, err)
+	}
+	if !single && !reflect.ValueOf(in.observationJSON).IsZero() {
+		return nil, single, Errorf(CodeMalformed, "observations", "the body is an observation and a list of observations at once")
 	}
 	ack, err := acks.parse(in.Acknowledgement)
 	if err != nil {
@@ -72,11 +77,29 @@ func DecodeObserve(f Format, body []byte) (req *api.ObserveRequest, single bool,
 	for i := range all {
 		o, err := all[i].proto()
 		if err != nil {
-			return nil, single, atObservation(err, i, single)
+			return nil, single, atObservation(err, i, len(all))
 		}
 		req.Observations = append(req.Observations, o)
 	}
 	return req, single, nil
+}
+
+// locate says which observation of several an error of the decoder is about.
+func locate(body []byte, array bool, err *Error) *Error {
+	var in struct {
+		Observations []json.RawMessage `json:"observations"`
+	}
+	if array {
+		_ = json.Unmarshal(body, &in.Observations) // where this fails too, there is nothing to add to err
+	} else {
+		_ = json.Unmarshal(body, &in)
+	}
+	for i, o := range in.Observations {
+		if found := strictJSON(o, new(observationJSON)); found != nil {
+			return atObservation(found, i, len(in.Observations))
+		}
+	}
+	return err
 }
 
 // EncodeObservationJSON writes an observation as DecodeObserve reads it; its embedding must be packed f32.

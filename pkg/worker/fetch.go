@@ -64,7 +64,8 @@ func (s *shard) consume(ctx context.Context) error {
 		}
 	},
 		jetstream.PullMaxMessages(2*s.w.Config.MaxBatch),
-		jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second),
+		// A server that is busy with its disk for seconds is not one that has forgotten the consumer.
+		jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(5*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			if errors.Is(err, jetstream.ErrNoHeartbeat) && s.w.Conn.IsConnected() {
 				s.log.Warn().Msg("the log's server is silent")

@@ -17,9 +17,16 @@ import (
 // quarantineTimeout bounds one try to reach the quarantine.
 const quarantineTimeout = 5 * time.Second
 
+// quarantineHeadroom is what a message of the quarantine needs beside the event.
+const quarantineHeadroom = 16 << 10
+
 // quarantine publishes an event that cannot be applied to the stream ENGRAM_QUARANTINE. Its position is the message id,
 // so that other copies of the shard, and replays, do not make a second one of it.
 func (w *Worker) quarantine(ctx context.Context, shard int, sequence uint64, subject string, data []byte, reason *wire.Error) error {
+	// The event has to fit beside its reason; one that does not is cut, and its position tells where it stands whole.
+	if room := max(int(w.Conn.MaxPayload())-quarantineHeadroom, 0); len(data) > room {
+		data = data[:room]
+	}
 	position := event.Position{Epoch: w.Topology.Epoch, Shard: shard, Sequence: sequence}.String()
 	body, err := proto.Marshal(&api.QuarantineEvent{
 		Position: position, Subject: subject, Reason: string(reason.Code), Message: reason.Message, Data: data,

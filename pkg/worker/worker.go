@@ -215,3 +215,22 @@ func (w *Worker) Close() error {
 	errs = append(errs, w.lock.Release())
 	return errors.Join(errs...)
 }
+
+// Staleness is the largest staleness of the shards held.
+func (w *Worker) Staleness(now time.Time) time.Duration {
+	var most time.Duration
+	for _, s := range w.held() {
+		most = max(most, s.staleness(now))
+	}
+	return most
+}
+
+// Await returns once everything up to a sequence of each shard is searchable here, or with the context's error.
+func (w *Worker) Await(ctx context.Context, sequences map[int]uint64) error {
+	for _, s := range w.held() {
+		if err := s.mark.await(ctx, sequences[s.number]); err != nil {
+			return fmt.Errorf("waiting for sequence %d of shard %d: %w", sequences[s.number], s.number, err)
+		}
+	}
+	return nil
+}

@@ -17,6 +17,7 @@ func layers() [][]string {
 		{"pkg/bus", "pkg/registry", "pkg/vecstore", "pkg/wire"},
 		{"pkg/client", "pkg/gateway", "pkg/recall", "pkg/worker"},
 		{"pkg/node"},
+		{"pkg/demo"},
 		{"cmd", "test", "pkg/internal/lint"},
 	}
 }

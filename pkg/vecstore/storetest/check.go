@@ -115,7 +115,7 @@ func (h *harness) checkHits(t *tally, name string, query []float32, k int, minSc
 	seen := map[string]bool{}
 	for i, row := range res.Rows {
 		want, ok := sp.rows[row.ID]
-		if !ok || seen[row.ID] || row.ID == except || want.expires != 0 && want.expires <= h.now.UnixNano() {
+		if !ok || seen[row.ID] || row.ID == except || !want.visible(h.now.UnixNano()) {
 			h.t.Fatalf("a search of %q returned %q, which is not there, there twice, or not to be found", name, row.ID)
 		}
 		seen[row.ID] = true

@@ -53,11 +53,13 @@ func (m *model) take(e *vecstore.Event) {
 	}
 }
 
+func (r *modelRow) visible(now int64) bool { return r.expires == 0 || r.expires > now }
+
 // visible returns the rows that have not expired, newest first.
 func (s *modelSpace) visible(now int64) []modelRow {
 	var rows []modelRow
 	for _, r := range s.rows {
-		if r.expires == 0 || r.expires > now {
+		if r.visible(now) {
 			rows = append(rows, r)
 		}
 	}
@@ -68,8 +70,8 @@ func (s *modelSpace) visible(now int64) []modelRow {
 // nearest returns the k best scores of the rows that have at least minScore, best first.
 func (s *modelSpace) nearest(query []float32, k int, minScore float64, now int64, except string) []float64 {
 	var scores []float64
-	for _, r := range s.visible(now) {
-		if score := scoreOf(s.def.Metric, query, r.vector); score >= minScore && r.id != except {
+	for _, r := range s.rows {
+		if score := scoreOf(s.def.Metric, query, r.vector); score >= minScore && r.id != except && r.visible(now) {
 			scores = append(scores, score)
 		}
 	}

@@ -94,7 +94,7 @@ type SpaceDefinition struct {
 	Engine string `protobuf:"bytes,6,opt,name=engine,proto3" json:"engine,omitempty"`
 	// Unix time in nanoseconds.
 	CreatedAt int64 `protobuf:"varint,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// True once the log holds this definition; only meaningful in the bucket.
+	// True once the log holds this definition, and where dropped is set, its end; only meaningful in the bucket.
 	Logged bool `protobuf:"varint,8,opt,name=logged,proto3" json:"logged,omitempty"`
 	// True once this generation was dropped; only meaningful in the bucket.
 	Dropped       bool `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+const recallLong = `Find the observations of a space that are nearest to a text, to an embedding, or to another observation. TEXT "-" is
+read from stdin.
+
+The last line says how fresh the answer is: the position up to which everything is in it, the age of the oldest
+observation that is not, how many rows were compared, and whether these are the true nearest ones.`
+
+const recallExample = `  engram recall notes "how do I get in?" -k 3
+  engram recall points --embedding '[0.1, 0.2, 0.3]' --min-score 0.8 --json
+  engram recall notes --id door --at-least "$POSITION" --deadline 2s`
+
+// recallOptions are the flags of recall.
+type recallOptions struct {
+	id, embedding, atLeast string
+	k                      uint32
+	minScore               float32
+	deadline               time.Duration
+	include                []string
+}
+
+func recallCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "recall SPACE [TEXT]", Short: "Find the nearest observations of a space", Long: recallLong, Example: recallExample,
+		Args: cobra.RangeArgs(1, 2),
+	}
+	c := connectionFlags(cmd, defaultTimeout)
+	var o recallOptions
+	fs := cmd.Flags()
+	fs.StringVar(&o.id, "id", "", "find the nearest ones of the observation with this id")
+	fs.StringVar(&o.embedding, "embedding", "", "a `vector`: JSON array, base64 of little-endian f32, or @FILE with one of them")
+	fs.Uint32VarP(&o.k, "k", "k", event.DefaultK, "how many to find, 1 to 1000")
+	fs.Float32Var(&o.minScore, "min-score", 0, "leave out hits below this score")
+	fs.StringVar(&o.atLeast, "at-least", "", "answer only once this `position` is in the index")
+	fs.DurationVar(&o.deadline, "deadline", 0, "how long to wait for --at-least")
+	fs.StringSliceVar(&o.include, "include", nil, "what hits carry: embedding, text, metadata, none (default text,metadata)")
+	cmd.ValidArgsFunction = c.completeSpace
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		req, err := o.request(cmd, args)
+		if err != nil {
+			return err
+		}
+		// The server's word on a deadline is worth waiting for.
+		c.timeout = max(c.timeout, o.deadline+time.Second)
+		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
+			resp, err := client.New(nc).Recall(ctx, args[0], req)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				body, err := wire.EncodeRecall(wire.JSON, resp)
+				return printJSON(cmd.OutOrStdout(), body, err)
+			}
+			return printRecalled(cmd, resp)
+		})
+	}
+	return cmd
+}
+
+func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallRequest, error) {
+	if err := spaceArgument(args[0]); err != nil {
+		return nil, err
+	}
+	if o.deadline < 0 || o.deadline.Milliseconds() > 1<<31 {
+		return nil, misused(cmd, "--deadline is %v, which cannot be waited for", o.deadline)
+	}
+	queries := 0
+	for _, given := range []bool{len(args) == 2, o.id != "", o.embedding != ""} {
+		if given {
+			queries++
+		}
+	}
+	if queries != 1 {
+		return nil, misused(cmd, "a recall has one of TEXT, --id and --embedding; this one has %d", queries)
+	}
+	req := &api.RecallRequest{
+		Id: o.id, AtLeast: o.atLeast, DeadlineMs: uint32(o.deadline.Milliseconds()), Include: o.include,
+	}
+	if cmd.Flags().Changed("k") {
+		req.K = &o.k
+	}
+	if cmd.Flags().Changed("min-score") {
+		req.MinScore = &o.minScore
+	}
+	var err error
+	switch {
+	case o.embedding != "":
+		if req.Embedding, err = parseEmbedding(o.embedding); err != nil {
+			return nil, err
+		}
+	case len(args) == 2 && args[1] == "-":
+		if req.Text, err = readText(cmd.Context(), cmd.InOrStdin()); err != nil {
+			return nil, err
+		}
+	case len(args) == 2:
+		req.Text = args[1]
+	}
+	if err := wire.CheckRecall(req); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+func printRecalled(cmd *cobra.Command, resp *api.RecallResponse) error {
+	w := cmd.OutOrStdout()
+	if len(resp.GetHits()) > 0 {
+		rows := make([][]string, 0, len(resp.GetHits()))
+		for _, h := range resp.GetHits() {
+			rows = append(rows, []string{strconv.FormatFloat(float64(h.GetScore()), 'f', 4, 32), printable(h.GetId()), snippet(h.GetText())})
+		}
+		if err := printTable(w, []string{"SCORE", "ID", "TEXT"}, rows); err != nil {
+			return err
+		}
+	}
+	exact := "approximate"
+	if resp.GetExact() {
+		exact = "exact"
+	}
+	return printed(fmt.Fprintf(w, "%s, applied %s, staleness %s, searched %s, %s, took %v\n", plural(len(resp.GetHits()), "hit"),
+		resp.GetApplied(), milliseconds(resp.GetStalenessMs()), grouped(resp.GetSearched()), exact,
+		time.Duration(resp.GetTookUs())*time.Microsecond))
+}
