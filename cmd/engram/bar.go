@@ -26,7 +26,7 @@ func newBar(w io.Writer, src importer.Source) (*bar, error) {
 	}
 	return &bar{progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("importing"), progressbar.OptionSetItsString(src.Unit()+"s"),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionFullWidth(),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionFullWidth(), progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 	)}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 const (
@@ -114,7 +115,8 @@ func (r *recaller) ask(ctx context.Context, t topic, due time.Time) {
 		r.latency.add(milliseconds(time.Since(due)))
 		return
 	}
-	if ctx.Err() != nil {
+	// A space is unknown until its first row is searchable, which is later than accepted.
+	if ctx.Err() != nil || wire.AsError(err).Code == wire.CodeUnknownSpace {
 		return
 	}
 	r.mu.Lock()

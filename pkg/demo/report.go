@@ -104,6 +104,7 @@ func (r *report) summary(res *Result) {
 	r.field("observations/s", r.bold(thousands(int64(res.ObservationsPerSecond))), "")
 	r.field("staleness p99", r.bold(decimals(res.StalenessP99MS)+" ms"), "furthest shard behind, of "+plural(res.Heartbeats, "heartbeat"))
 	r.field("recall p99", r.bold(decimals(res.RecallP99MS)+" ms"), "of "+plural(res.Recalls, "recall")+" while it loaded")
+	r.printf("\n")
 }
 
 // keeping says what to do with a node that stays.

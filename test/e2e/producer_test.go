@@ -19,9 +19,9 @@ import (
 const (
 	dimension = 32
 	// tryTimeout bounds one try of a request. A try that a killed process does not answer takes all of it.
-	tryTimeout = 1500 * time.Millisecond
+	tryTimeout = 800 * time.Millisecond
 	// askedDeadline is what a request asks the gateway for: less, so that its refusal still arrives.
-	askedDeadline = time.Second
+	askedDeadline = 500 * time.Millisecond
 )
 
 // record is what the ledger says of one id.
@@ -105,7 +105,7 @@ func (p *producer) batch(ctx context.Context, number, size int) error {
 		}
 		o := &api.Observation{Id: id, Embedding: &api.Embedding{Data: event.AppendF32(nil, v), Encoding: api.Encoding_ENCODING_F32}}
 		if p.session != "" {
-			o.Session, o.Sequence = p.session, uint64(p.observed+len(ids))
+			o.Session, o.Sequence = p.session, uint64(p.observed+len(ids)+1)
 			if id == "" {
 				id = p.session + ":" + strconv.FormatUint(o.Sequence, 10)
 			}

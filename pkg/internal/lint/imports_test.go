@@ -12,12 +12,13 @@ import (
 // below each of them. Code imports from its own layer and from those beneath.
 func layers() [][]string {
 	return [][]string{
-		{"pkg/api", "pkg/config", "pkg/corpus", "pkg/dirlock", "pkg/event", "pkg/logging", "pkg/metrics", "pkg/queue", "streams"},
+		{"pkg/api", "pkg/config", "pkg/corpus", "pkg/dirlock", "pkg/event", "pkg/logging", "pkg/metrics", "pkg/queue", "pkg/version", "streams"},
 		{"pkg/embed", "pkg/hnsw", "pkg/npy", "pkg/vector"},
 		{"pkg/bus", "pkg/registry", "pkg/vecstore", "pkg/wire"},
-		{"pkg/client", "pkg/gateway", "pkg/recall", "pkg/worker"},
+		{"pkg/client", "pkg/gateway", "pkg/importer", "pkg/recall", "pkg/worker"},
+		{"pkg/daemon"},
 		{"pkg/node"},
-		{"pkg/demo"},
+		{"pkg/bench", "pkg/demo"},
 		{"cmd", "test", "pkg/internal/lint"},
 	}
 }
