@@ -22,6 +22,7 @@ type shardState struct {
 	drain    float64
 	active   bool
 	heard    time.Time // when a worker last spoke of the shard
+	created  int64     // of the stream that these sequences are of, Unix nanoseconds; 0 for unknown
 	// activations counts how often backpressure began.
 	activations uint64
 }
@@ -104,6 +105,20 @@ func (s *shardState) committed(out []bus.Outcome, bytes int) {
 	for _, o := range out {
 		s.last = max(s.last, o.Sequence)
 	}
+}
+
+// incarnation begins again with another stream of the same name, whose sequences mean something else. A word on an older
+// one than is known is refused.
+func (s *shardState) incarnation(created int64) (current bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if created > s.created {
+		if s.created != 0 {
+			s.last, s.applied = 0, 0
+		}
+		s.created = created
+	}
+	return created == s.created
 }
 
 // progress takes a worker's or the server's word into account; last and drain may be 0 for unknown.

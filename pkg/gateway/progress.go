@@ -49,7 +49,7 @@ func (g *Gateway) heartbeat(m *nats.Msg) {
 	}
 	now := time.Now()
 	for _, s := range hb.GetShards() {
-		if int(s.GetShard()) < len(g.shards) {
+		if int(s.GetShard()) < len(g.shards) && g.shards[s.GetShard()].incarnation(s.GetStreamCreatedAt()) {
 			g.shards[s.GetShard()].progress(s.GetApplied(), s.GetLastSequence(), s.GetDrainRate(), now)
 		}
 	}
@@ -93,6 +93,9 @@ func (g *Gateway) askServer(ctx context.Context, shard int) error {
 	}
 	if err := consumers.Err(); err != nil {
 		return err
+	}
+	if !g.shards[shard].incarnation(stream.CachedInfo().Created.UnixNano()) {
+		return nil
 	}
 	g.shards[shard].progress(applied, stream.CachedInfo().State.LastSeq, 0, time.Time{})
 	return nil

@@ -99,9 +99,9 @@ func jsonError(err error) *Error {
 	return Errorf(CodeMalformed, "", "the body is not the JSON of this request: %v", err)
 }
 
-// unmarshal reads protobuf.
+// unmarshal reads protobuf. Unknown fields are dropped: they are under no limit, and would be kept in the log.
 func unmarshal(body []byte, m proto.Message) *Error {
-	if err := proto.Unmarshal(body, m); err != nil {
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, m); err != nil {
 		return Errorf(CodeMalformed, "", "the body is not the protobuf of %s; where it is JSON, say so in the header Content-Type",
 			m.ProtoReflect().Descriptor().FullName())
 	}
