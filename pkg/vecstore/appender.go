@@ -93,6 +93,9 @@ func (a *Appender) define(e *Event) error {
 		// Each gateway may write the definition before its own first observation; the first one holds.
 		return nil
 	}
+	if d.Generation <= a.shard.dropped[d.Name] {
+		return nil // late: that life of the name is over
+	}
 	sp, err := newSpace(*d, a.shard.next)
 	if err != nil {
 		return err
@@ -179,6 +182,7 @@ func (s *Shard) uninstall(sp *space) {
 	sp.gone.Store(true)
 	delete(s.spaces, sp.def.Name)
 	delete(s.byNumber, sp.number)
+	s.dropped[sp.def.Name] = sp.def.Generation
 }
 
 // stringOf is a string with the bytes of b, for a look-up that does not outlive b.

@@ -38,7 +38,7 @@ func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 	s := &Shard{
 		dir: dir, src: src, hasher: newIDHasher(),
 		log:    &rowLog{dir: dir, src: src, segmentSize: opt.SegmentSize},
-		spaces: map[string]*space{}, byNumber: map[uint32]*space{}, next: 1,
+		spaces: map[string]*space{}, byNumber: map[uint32]*space{}, next: 1, dropped: map[string]uint32{},
 	}
 	s.appender.shard = s
 	if err := s.recover(opt, &rec); err != nil {

@@ -30,6 +30,7 @@ type Shard struct {
 	spaces   map[string]*space // living ones, by name
 	byNumber map[uint32]*space // living ones
 	next     uint32            // number of the next definition; of the appender
+	dropped  map[string]uint32 // last dropped generation, by name; of the appender
 
 	appended atomic.Uint64 // everything up to here is in the row log, or was skipped on purpose
 	durable  atomic.Uint64 // everything up to here survives a loss of power
@@ -80,9 +81,10 @@ func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 	if sp == nil {
 		return 0, fmt.Errorf("%w: event %d was not added to the shard", ErrUnknownSpace, events[0].Sequence)
 	}
-	if len(sp.tombs) > 0 {
-		sp.prune(applied)
+	if sp.gone.Load() {
+		return len(events), nil // dropped while they were on their way
 	}
+	sp.pruneSome(applied)
 	for i, e := range events {
 		if e.space != sp {
 			return i, fmt.Errorf("%w: event %d is of another space than the first of its batch", ErrUnknownSpace, e.Sequence)

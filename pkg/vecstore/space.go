@@ -26,7 +26,9 @@ type space struct {
 	ids   map[idKey]uint32
 
 	// Of the writer.
-	tombs map[idKey]uint64
+	tombs      map[idKey]uint64
+	newestTomb uint64
+	pruneAbove int
 }
 
 // rowMeta is what a row has beside its vector. dead is 0 for a living row, else the number of published rows from
@@ -99,6 +101,7 @@ func (s *space) forget(key idKey, sequence uint64) {
 	if s.tombs[key] < sequence {
 		s.tombs[key] = sequence
 	}
+	s.newestTomb = max(s.newestTomb, sequence)
 	row, ok := s.ids[key]
 	if !ok || s.meta.at(row).sequence > sequence {
 		return
@@ -109,6 +112,23 @@ func (s *space) forget(key idKey, sequence uint64) {
 	delete(s.ids, key)
 	s.idsMu.Unlock()
 }
+
+// pruneSome lets go of all tombstones once the newest one is applied, and before that only looks at them when there are
+// twice as many as the last look left, so that a flood of forgets is not gone through for each of them.
+func (s *space) pruneSome(applied uint64) {
+	switch {
+	case len(s.tombs) == 0:
+	case applied >= s.newestTomb:
+		clear(s.tombs)
+		s.pruneAbove = 0
+	case len(s.tombs) > max(s.pruneAbove, minTombs):
+		s.prune(applied)
+		s.pruneAbove = 2 * len(s.tombs)
+	}
+}
+
+// minTombs is how many tombstones are not worth a look.
+const minTombs = 256
 
 // prune lets go of the tombstones that nothing on its way can meet any more.
 func (s *space) prune(applied uint64) {

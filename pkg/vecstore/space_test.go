@@ -66,3 +66,30 @@ func TestLateForgetsArePruned(t *testing.T) {
 		t.Errorf("%d tombstones after a replay", len(sp.tombs))
 	}
 }
+
+// TestLateDefinitionStaysDropped: a gateway that lagged behind may write the definition of a life that is over.
+func TestLateDefinitionStaysDropped(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	fill(t, s, 3)
+	def, _ := s.Definition("s")
+	put(t, s, &Event{Sequence: 100, Kind: KindDrop, Space: "s", Generation: def.Generation})
+	put(t, s, &Event{Sequence: 101, Kind: KindDefine, Space: "s", Definition: &def})
+	if _, ok := s.Definition("s"); ok {
+		t.Error("a late definition of a dropped generation brought the space back")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, dir, Options{})
+	put(t, s, &Event{Sequence: 102, Kind: KindDefine, Space: "s", Definition: &def})
+	if _, ok := s.Definition("s"); ok {
+		t.Error("the same after a replay")
+	}
+	next := def
+	next.Generation++
+	put(t, s, &Event{Sequence: 103, Kind: KindDefine, Space: "s", Definition: &next})
+	if got, ok := s.Definition("s"); !ok || got.Generation != next.Generation {
+		t.Errorf("the next generation: %+v, %t", got, ok)
+	}
+}

@@ -228,3 +228,15 @@ func marshal(t *testing.T, m proto.Message) []byte {
 	}
 	return b
 }
+
+// Fields that this version does not know are not kept: nothing bounds them.
+func TestUnknownProtobufFieldsAreDropped(t *testing.T) {
+	unknown := []byte{0xfa, 0x3e, 0x03, 'a', 'b', 'c'} // field 1007
+	o := append(marshal(t, &api.Observation{Id: "a"}), unknown...)
+	body := append([]byte{0x0a, byte(len(o))}, o...)
+	req, _, err := wire.DecodeObserve(wire.Protobuf, append(body, unknown...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, req, &api.ObserveRequest{Observations: []*api.Observation{{Id: "a"}}})
+}

@@ -192,7 +192,6 @@ func (p *process) tail(lines int) string {
 type logLine struct {
 	Message, Metrics, HTTP string
 	Shard, Records         int
-	Torn                   int64 `json:"torn_bytes"`
 }
 
 // lines returns the lines of the present run with a message.

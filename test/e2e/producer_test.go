@@ -149,7 +149,7 @@ func (p *producer) batch(ctx context.Context, number, size int) error {
 		p.last = r.GetPosition()
 	}
 	p.observed += len(results)
-	if p.random.IntN(4) == 0 {
+	if p.random.IntN(6) == 0 {
 		i := p.random.IntN(len(ids))
 		return p.readBack(ctx, ids[i], vectors[i])
 	}
