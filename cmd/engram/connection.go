@@ -78,7 +78,7 @@ func (c *connection) connect() (*bus.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
-	var unreachable net.Error
+	var unreachable *net.OpError // a name that is not known is one too
 	if !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !errors.As(err, &unreachable) {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -80,7 +79,7 @@ func importFile(ctx context.Context, cmd *cobra.Command, nc *nats.Conn, src impo
 	result, err := importer.Run(ctx, client.New(nc), src, cfg)
 	bar.finish()
 	switch {
-	case err != nil && errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return &interruptedError{fmt.Sprintf("; %s sent, and the same command goes on from here", grouped(result.Sent))}
 	case err != nil:
 		return err

@@ -48,7 +48,7 @@ func parseEmbedding(text string) (*api.Embedding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.GetEmbedding() == nil {
+	if len(req.GetEmbedding().GetData()) == 0 {
 		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "embedding has no components")
 	}
 	return req.GetEmbedding(), nil

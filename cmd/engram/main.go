@@ -35,12 +35,9 @@ func main() {
 // run runs one command line and returns its exit code. When ctx ends, the command stops cleanly; one that was not done
 // then has the code of an interrupt.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root, err := newRoot()
+	root, err := newRoot(stdin, stdout, stderr)
 	if err == nil {
 		root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
-		root.SetIn(stdin)
-		root.SetOut(stdout)
-		root.SetErr(stderr)
 		err = root.ExecuteContext(ctx)
 	}
 	if err == nil {
@@ -51,7 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
 		return daemon.ExitInterrupt
 	}
 	return exitFailure

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ const rootExample = `  engram up --data ./engram-data
   engram recall notes "how do I get in?"`
 
 // newRoot makes the command with all of its subcommands. The error is a mistake in this program.
-func newRoot() (*cobra.Command, error) {
+func newRoot(stdin io.Reader, stdout, stderr io.Writer) (*cobra.Command, error) {
 	root := &cobra.Command{
 		Use:     "engram",
 		Short:   "A streaming vector memory on NATS JetStream",
@@ -30,14 +31,17 @@ func newRoot() (*cobra.Command, error) {
 		// Errors are printed by run, in one line.
 		SilenceErrors: true, SilenceUsage: true,
 	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	up, err := upCommand()
 	if err != nil {
 		return nil, err
 	}
-	root.AddCommand(up, observeCommand(), recallCommand(), getCommand(), listCommand(), importCommand(), forgetCommand(),
+	root.AddCommand(demoCommand(), up, observeCommand(), recallCommand(), getCommand(), listCommand(), importCommand(), forgetCommand(),
 		statusCommand(), benchCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.InitDefaultCompletionCmd()
+	root.InitDefaultCompletionCmd() // which remembers stdout as it is now
 	markUsage(root)
 	return root, nil
 }

@@ -31,7 +31,7 @@ const DefaultTimeout = 10 * time.Second
 // so.
 func (c *Client) Observe(ctx context.Context, space string, req *api.ObserveRequest) (*api.ObserveResponse, error) {
 	resp := new(api.ObserveResponse)
-	return resp, c.call(ctx, bus.ObserveSubject(space), req, resp)
+	return resp, c.callSpace(ctx, space, bus.ObserveSubject, req, resp)
 }
 
 // ObserveRetrying is Observe, sent again under the same idempotency key, which it mints where there is none, until it
@@ -71,31 +71,39 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 // Recall returns the nearest observations of a space. The error is an *wire.Error.
 func (c *Client) Recall(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, error) {
 	resp := new(api.RecallResponse)
-	return resp, c.call(ctx, bus.RecallSubject(space), req, resp)
+	return resp, c.callSpace(ctx, space, bus.RecallSubject, req, resp)
 }
 
 // Get returns the observations of these ids that are there. The error is an *wire.Error.
 func (c *Client) Get(ctx context.Context, space string, req *api.GetRequest) (*api.GetResponse, error) {
 	resp := new(api.GetResponse)
-	return resp, c.call(ctx, bus.GetSubject(space), req, resp)
+	return resp, c.callSpace(ctx, space, bus.GetSubject, req, resp)
 }
 
 // List returns the newest observations. The error is an *wire.Error.
 func (c *Client) List(ctx context.Context, space string, req *api.ListRequest) (*api.ListResponse, error) {
 	resp := new(api.ListResponse)
-	return resp, c.call(ctx, bus.ListSubject(space), req, resp)
+	return resp, c.callSpace(ctx, space, bus.ListSubject, req, resp)
 }
 
 // Forget removes observations, or a space. The error is an *wire.Error.
 func (c *Client) Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, error) {
 	resp := new(api.ForgetResponse)
-	return resp, c.call(ctx, bus.ForgetSubject(space), req, resp)
+	return resp, c.callSpace(ctx, space, bus.ForgetSubject, req, resp)
 }
 
 // Spaces returns one space, or all for the empty name. The error is an *wire.Error.
 func (c *Client) Spaces(ctx context.Context, only string) (*api.SpacesResponse, error) {
 	resp := new(api.SpacesResponse)
 	return resp, c.call(ctx, bus.SpacesSubject, &api.SpacesRequest{Space: only}, resp)
+}
+
+// callSpace refuses what is no name before it becomes part of a subject, where it could name something else.
+func (c *Client) callSpace(ctx context.Context, space string, subject func(string) string, req, resp proto.Message) error {
+	if err := wire.CheckSpace(space); err != nil {
+		return err
+	}
+	return c.call(ctx, subject(space), req, resp)
 }
 
 func (c *Client) call(ctx context.Context, subject string, req, resp proto.Message) error {

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -66,7 +65,19 @@ func (d *demonstration) publish(ctx context.Context) (settled, error) {
 	if err := d.loader.load(ctx, d.src); err != nil {
 		return settled{}, err
 	}
-	return settle(ctx, d.reader, int(d.loader.accepted.Load()), settleTimeout)
+	return settle(ctx, int(d.loader.accepted.Load()), settleTimeout, counter(d.reader))
+}
+
+// counter asks a node how many observations its spaces hold.
+func counter(c *client.Client) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		resp, err := c.Spaces(ctx, "")
+		count := 0
+		for _, s := range resp.GetSpaces() {
+			count += int(s.GetObservations())
+		}
+		return count, err
+	}
 }
 
 // state is what the progress shows.
@@ -77,45 +88,4 @@ func (d *demonstration) state(h *heartbeats) state {
 		s.rate = float64(s.accepted) / time.Since(*began).Seconds()
 	}
 	return s
-}
-
-// settleTimeout is how long the number of searchable observations may stand still.
-const settleTimeout = 30 * time.Second
-
-// settlePoll is between two counts, and so the precision of Result.Seconds.
-const settlePoll = 10 * time.Millisecond
-
-// settled is when the last observation was searchable, and how many are.
-type settled struct {
-	at         time.Time
-	searchable int
-}
-
-// settle waits until all that was accepted is searchable, by asking the node what its spaces hold.
-func settle(ctx context.Context, c *client.Client, accepted int, timeout time.Duration) (settled, error) {
-	found, since := 0, time.Now()
-	var failed error
-	for {
-		resp, err := c.Spaces(ctx, "")
-		failed = err
-		count := 0
-		for _, s := range resp.GetSpaces() {
-			count += int(s.GetObservations())
-		}
-		switch now := time.Now(); {
-		case count == accepted:
-			return settled{at: now, searchable: count}, nil
-		case count > accepted:
-			return settled{}, fmt.Errorf("%d observations are searchable, and only %d were accepted", count, accepted)
-		case count > found:
-			found, since = count, now
-		case now.Sub(since) > timeout && failed != nil:
-			return settled{}, fmt.Errorf("counting what is searchable: %w", failed)
-		case now.Sub(since) > timeout:
-			return settled{}, fmt.Errorf("%d of %d accepted observations are searchable, and no more for %v", found, accepted, timeout)
-		}
-		if err := pause(ctx, settlePoll); err != nil {
-			return settled{}, err
-		}
-	}
 }

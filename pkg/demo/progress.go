@@ -87,7 +87,8 @@ func (b *bar) show(s state) {
 		}
 		b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.w), progressbar.OptionUseANSICodes(true),
 			progressbar.OptionSetWidth(barWidth), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionSpinnerType(14), progressbar.OptionShowDescriptionAtLineEnd(),
+			// Turned by show: the library's own goroutine for it never ends.
+			progressbar.OptionSpinnerType(14), progressbar.OptionSetSpinnerChangeInterval(0), progressbar.OptionShowDescriptionAtLineEnd(),
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: " ", BarEnd: " "}))
 	}
 	count := thousands(s.accepted)

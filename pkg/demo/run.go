@@ -16,11 +16,16 @@ import (
 // how Keep ends, there is none. Without a toolchain to read it
 // wraps corpus.ErrNoToolchain. An observation that was accepted and does not become searchable is an error, and so is a
 // recall that fails.
-func Run(ctx context.Context, cfg Config) (err error) {
+func Run(ctx context.Context, cfg Config) error {
 	src, err := openSource(ctx, cfg.Source)
 	if err != nil {
 		return cause(ctx, err)
 	}
+	return run(ctx, cfg, src)
+}
+
+// run is Run for a source that was found.
+func run(ctx context.Context, cfg Config, src *source) (err error) {
 	dir, remove, err := directory(cfg.Data)
 	if err != nil {
 		return err

@@ -167,18 +167,13 @@ func (n rows) Records(emit func(Record) error) error {
 	return nil
 }
 
-func ids(from, to int) (all []string) {
-	for i := from; i < to; i++ {
-		all = append(all, fmt.Sprint("r:", i))
-	}
-	return all
-}
-
 // imported runs an import on a clock of its own.
 func imported(t *testing.T, f *fake, src Source, cfg Config) (result Result, refusals []string, done int64, err error) {
 	t.Helper()
 	cfg.Space = "demo"
-	cfg.Refused = func(r Refusal) { refusals = append(refusals, fmt.Sprintf("%d %s %s", r.Number, r.Err.Code, r.Err.Field)) }
+	cfg.Refused = func(r Refusal) {
+		refusals = append(refusals, fmt.Sprintf("%d %s %s", r.Number, r.Err.Code, r.Err.Field))
+	}
 	cfg.Progress = func(n int64) { done += n }
 	synctest.Test(t, func(t *testing.T) { result, err = Run(t.Context(), f, src, cfg) })
 	slices.Sort(refusals)

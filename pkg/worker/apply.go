@@ -81,7 +81,7 @@ func (w *indexWorker) tryApply(s *shard, tasks []*task) (n int, err error) {
 	for i, t := range tasks {
 		events[i] = &t.event
 	}
-	return s.store.Load().Apply(events, s.mark.read().applied)
+	return w.pool.apply(s.store.Load(), events, s.mark.read().applied)
 }
 
 func applyError(err error) *wire.Error {

@@ -27,13 +27,13 @@ func (s *shard) checkpoint() {
 		s.log.Error().Err(err).Msg("no checkpoint could be taken; nothing is acknowledged until one is")
 		return
 	}
-	if m.reply == "" || m.applied <= s.acked {
+	if m.reply == s.acked || m.reply == "" {
 		return
 	}
 	// With AckAll this acknowledges everything up to it. A lost acknowledgement costs nothing: a later one covers it, and
 	// the worker trusts its own position.
 	if err := s.w.Conn.Publish(m.reply, []byte("+ACK")); err == nil {
-		s.acked = m.applied
+		s.acked = m.reply
 	}
 }
 

@@ -106,7 +106,8 @@ func (c *Config) validate() error {
 	check(c.Queue.Capacity > 0 && c.Queue.Capacity <= queue.MaxCapacity, "queue.capacity is %d; it can be 1 to %d", c.Queue.Capacity, queue.MaxCapacity)
 	check(c.Queue.MaxBytes >= 4<<20, "queue.max_bytes is %d; it must be at least 4 MiB", c.Queue.MaxBytes)
 	check(c.Queue.HighPriorityRatio >= 0 && c.Queue.HighPriorityRatio < 1, "queue.high_priority_ratio is %v; it can be 0 to below 1", c.Queue.HighPriorityRatio)
-	check(c.MinBatch > 0 && c.MinBatch <= c.MaxBatch, "min_batch_size is %d and max_batch_size %d; want 0 < min <= max", c.MinBatch, c.MaxBatch)
+	check(c.MinBatch > 0 && c.MinBatch <= c.MaxBatch && c.MaxBatch <= maxBatch, "min_batch_size is %d and max_batch_size %d; want 0 < min <= max <= %d", c.MinBatch, c.MaxBatch, maxBatch)
+	check(c.RecallWorkers > 0 && c.RecallWorkers <= maxRecalls, "recall_concurrency is %d; it can be 1 to %d, or 0 for two a core", c.RecallWorkers, maxRecalls)
 	check(c.Steal > 0, "steal_threshold is %d; it must be above 0", c.Steal)
 	check(c.Checkpoint > 0 && c.Checkpoint <= 10*time.Second, "checkpoint_interval is %v; it can be up to 10s, a third of the time after which the log delivers again", c.Checkpoint)
 	check(c.Heartbeat >= 10*time.Millisecond && c.Heartbeat <= time.Second, "heartbeat_interval is %v; it can be 10ms to 1s", c.Heartbeat)
@@ -119,6 +120,12 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// What is allocated by them is bounded by these.
+const (
+	maxBatch   = 100_000
+	maxRecalls = 1 << 16
+)
 
 func validName(s string) bool {
 	if s == "" || len(s) > 64 {

@@ -77,9 +77,12 @@ func decodeObserve(o *api.Observation, space string, definition func(string) (ve
 }
 
 func definitionOf(d *api.SpaceDefinition) *vecstore.Definition {
-	m := vecstore.Metric(d.GetMetric())
-	if d.GetMetric() == api.Metric_METRIC_UNSPECIFIED {
+	var m vecstore.Metric // one that is not known stays 0, which no store can hold
+	switch d.GetMetric() {
+	case api.Metric_METRIC_UNSPECIFIED:
 		m = vecstore.Cosine
+	case api.Metric_METRIC_COSINE, api.Metric_METRIC_DOT, api.Metric_METRIC_L2:
+		m = vecstore.Metric(d.GetMetric())
 	}
 	return &vecstore.Definition{
 		Name: d.GetName(), Dimension: d.GetDimension(), Metric: m, Generation: d.GetGeneration(),

@@ -20,7 +20,8 @@ func (w *Worker) heartbeats(ctx context.Context) {
 	tick := time.NewTicker(w.Config.Heartbeat)
 	defer tick.Stop()
 	busy := make([]int64, len(w.pool.workers))
-	for last := time.Now(); ; {
+	measured := time.Now()
+	for last := measured; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -32,12 +33,13 @@ func (w *Worker) heartbeats(ctx context.Context) {
 		}
 		now := time.Now()
 		w.beat(now)
-		if took := now.Sub(last); took >= w.Config.Heartbeat/2 {
+		if took := now.Sub(measured); took >= w.Config.Heartbeat/2 {
 			for i, iw := range w.pool.workers {
 				total := iw.busy.Load()
 				w.utilization[i].Set(math.Min(float64(total-busy[i])/float64(took), 1))
 				busy[i] = total
 			}
+			measured = now
 		}
 		last = now
 	}

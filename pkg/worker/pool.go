@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
 // pool is the index workers of a process, shared by its shards.
@@ -21,6 +22,8 @@ type pool struct {
 	metrics *metrics.Worker
 	log     zerolog.Logger
 	workers []*indexWorker
+	// apply is what makes tasks searchable: Shard.Apply, or in a test what fails as a test needs it.
+	apply func(*vecstore.Shard, []*vecstore.Event, uint64) (int, error)
 	// routed is how many tasks are in mailboxes.
 	routed atomic.Int64
 
@@ -37,6 +40,8 @@ type indexWorker struct {
 	pool *pool
 	id   int
 	buf  []*task
+	// first is the shard to look at first, another one each time: else one that is never empty would starve the others.
+	first int
 
 	mu    sync.Mutex
 	ready []*mailbox
@@ -48,7 +53,7 @@ type indexWorker struct {
 }
 
 func newPool(cfg Config, m *metrics.Worker, log zerolog.Logger) *pool {
-	p := &pool{cfg: cfg, metrics: m, log: log}
+	p := &pool{cfg: cfg, metrics: m, log: log, apply: (*vecstore.Shard).Apply}
 	for id := range cfg.NumWorkers {
 		p.workers = append(p.workers, &indexWorker{pool: p, id: id, buf: make([]*task, cfg.MaxBatch), wake: make(chan struct{}, 1)})
 	}
@@ -209,12 +214,14 @@ func (w *indexWorker) pump() bool {
 		return false
 	}
 	shards := p.list()
+	w.first++
 	for i := range shards {
-		s := shards[(i+w.id)%len(shards)]
+		s := shards[(i+w.first)%len(shards)]
 		depth := s.queued()
 		if depth == 0 || !s.routing.CompareAndSwap(false, true) {
 			continue
 		}
+		s.sweep()
 		n := s.lanes.DequeueBatch(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch)])
 		for j, t := range w.buf[:n] {
 			w.route(s.mailbox(t.event.SpaceKey()), t)
@@ -223,8 +230,8 @@ func (w *indexWorker) pump() bool {
 		s.routing.Store(false)
 		if n > 0 {
 			p.metrics.BatchSize.Observe(float64(n))
-			if s.queued() > 0 {
-				p.notify() // there is more than this one batch
+			if s.queued() > 0 || p.crowded() {
+				p.notify() // there is more than this one can do
 			}
 			return true
 		}
@@ -245,16 +252,11 @@ func (w *indexWorker) route(m *mailbox, t *task) {
 // victim returns the index worker with the largest backlog, if it is over the threshold and has a space to give.
 func (w *indexWorker) victim() *indexWorker {
 	var found *indexWorker
-	most := int64(w.pool.cfg.Steal)
+	most := int64(0)
 	for _, v := range w.pool.workers {
-		if v == w || v.load.Load() < most {
-			continue
+		if load := v.load.Load(); v != w && load > most && v.gives() {
+			found, most = v, load
 		}
-		v.mu.Lock()
-		if len(v.ready) > 0 {
-			found, most = v, v.load.Load()
-		}
-		v.mu.Unlock()
 	}
 	return found
 }
@@ -276,5 +278,28 @@ func (w *indexWorker) steal() *mailbox {
 	v.mu.Unlock()
 	m.move(v, w)
 	w.pool.metrics.WorkStolen.Inc()
+	if w.pool.crowded() {
+		w.pool.notify() // there is more to take
+	}
 	return m
+}
+
+// crowded tells whether an index worker has so large a backlog that one that sleeps should take from it.
+func (p *pool) crowded() bool {
+	for _, w := range p.workers {
+		if w.gives() {
+			return true
+		}
+	}
+	return false
+}
+
+// gives tells whether the backlog is over the threshold and has a space that nobody has at hand.
+func (w *indexWorker) gives() bool {
+	if w.load.Load() < int64(w.pool.cfg.Steal) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ready) > 0
 }

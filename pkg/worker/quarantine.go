@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -52,7 +54,7 @@ func (w *Worker) quarantine(ctx context.Context, shard int, sequence uint64, sub
 // quarantine is for a task that the index refused, whose message is no longer at hand: it is read from the stream.
 func (s *shard) quarantine(ctx context.Context, t *task, reason *wire.Error) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		subject, data, err := s.message(ctx, t.event.Sequence)
+		subject, data, err := s.message(ctx, t.event.Sequence, t.event.Space)
 		if err == nil {
 			return s.quarantineMessage(ctx, t.event.Sequence, subject, data, reason)
 		}
@@ -63,7 +65,7 @@ func (s *shard) quarantine(ctx context.Context, t *task, reason *wire.Error) boo
 	}
 }
 
-func (s *shard) message(ctx context.Context, sequence uint64) (subject string, data []byte, err error) {
+func (s *shard) message(ctx context.Context, sequence uint64, space string) (subject string, data []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quarantineTimeout)
 	defer cancel()
 	stream, err := s.w.JetStream.Stream(ctx, bus.LogStream(s.number))
@@ -71,6 +73,10 @@ func (s *shard) message(ctx context.Context, sequence uint64) (subject string, d
 		return "", nil, err
 	}
 	msg, err := stream.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		// It was deleted since it was fetched. That it was refused is kept, under the subject that it must have had.
+		return bus.LogSubject(s.number, space), nil, nil
+	}
 	if err != nil {
 		return "", nil, err
 	}

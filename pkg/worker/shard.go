@@ -34,9 +34,14 @@ type shard struct {
 	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes.
 	routing   atomic.Bool
 	mailboxes map[any]*mailbox
+	// dropped asks for a sweep of mailboxes: spaces went away, and their mailboxes would keep them in memory.
+	dropped atomic.Bool
 
 	quarantined atomic.Uint64
-	acked       uint64        // of the checkpointer
+	acked       string        // reply subject that was acknowledged last; of the checkpointer
+	passed      chan uint64   // one place: a sequence up to which the stream has nothing that was not applied
+	refetch     chan struct{} // one place: a delivery was lost
+	silent      uint64        // applied, when the checkpointer last missed a delivery; of the checkpointer
 	broadcast   atomic.Uint64 // applied, at the last heartbeat
 	drain       rate          // of the heartbeat
 	serving     *service
@@ -47,6 +52,7 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	s := &shard{
 		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number), mailboxes: map[any]*mailbox{},
+		passed: make(chan uint64, 1), refetch: make(chan struct{}, 1),
 	}
 	store, err := s.openStore(ctx, vecstore.Options{SegmentSize: w.Config.SegmentSize})
 	if err != nil {
@@ -108,17 +114,24 @@ func (s *shard) mailbox(key any) *mailbox {
 	if m, ok := s.mailboxes[key]; ok {
 		return m
 	}
-	if n := len(s.mailboxes); n >= 64 && n >= 2*s.store.Load().Spaces() {
-		// Most are of spaces that were dropped.
-		for k, m := range s.mailboxes {
-			if m.idle() {
-				delete(s.mailboxes, k)
-			}
-		}
-	}
 	m := &mailbox{key: key, home: int(s.w.pool.next.Add(1)) % len(s.w.pool.workers)}
 	s.mailboxes[key] = m
 	return m
+}
+
+// sweep lets go of the mailboxes that nothing is in, after spaces went away; routing is held.
+func (s *shard) sweep() {
+	if !s.dropped.CompareAndSwap(true, false) {
+		return
+	}
+	for k, m := range s.mailboxes {
+		if m.idle() {
+			delete(s.mailboxes, k)
+		}
+	}
+	if len(s.mailboxes) > s.store.Load().Spaces() {
+		s.dropped.Store(true) // the rest of a space that went away is still being worked off
+	}
 }
 
 // progressed sends a heartbeat early when so much has become searchable that the gateways' picture is old.
@@ -152,8 +165,8 @@ func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
 		return err
 	}
 	s.mark.restart(store.Appended())
-	s.acked = 0
 	s.store.Store(store)
+	s.dropped.Store(true)
 	return nil
 }
 

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/engram-memory/engram/pkg/event"
+)
+
+// hit is an observation as --json prints it.
+type hit struct {
+	ID         string         `json:"id"`
+	Score      *float32       `json:"score"`
+	ObservedAt time.Time      `json:"observed_at"`
+	Position   string         `json:"position"`
+	Text       string         `json:"text"`
+	Metadata   map[string]any `json:"metadata"`
+	Embedding  []float32      `json:"embedding"`
+	Priority   string         `json:"priority"`
+	Importance float32        `json:"importance"`
+	ExpiresAt  *time.Time     `json:"expires_at"`
+}
+
+type recalled struct {
+	Hits        []hit   `json:"hits"`
+	Applied     string  `json:"applied"`
+	StalenessMS float64 `json:"staleness_ms"`
+	Searched    int     `json:"searched"`
+	Exact       bool    `json:"exact"`
+	TookUS      int     `json:"took_us"`
+}
+
+type found struct {
+	Observations []hit   `json:"observations"`
+	Applied      string  `json:"applied"`
+	StalenessMS  float64 `json:"staleness_ms"`
+	More         bool    `json:"more"`
+}
+
+type observed struct {
+	ID         string `json:"id"`
+	Position   string `json:"position"`
+	Duplicate  bool   `json:"duplicate"`
+	Searchable bool   `json:"searchable"`
+}
+
+func idsOf(hits []hit) (ids []string) {
+	for _, h := range hits {
+		ids = append(ids, h.ID)
+	}
+	return ids
+}
+
+func TestCommands(t *testing.T) {
+	startNode(t)
+	t.Run("text", testText)
+	t.Run("embeddings", testEmbeddings)
+	t.Run("list", testList)
+	t.Run("forget", testForget)
+	t.Run("refusals", testRefusals)
+	t.Run("completion", testCompletion)
+}
+
+func testText(t *testing.T) {
+	contains(t, engram(t, "observe", "notes", "the door code\x1b[2J is 4711", "--id", "door", "--ack", "searchable", "--meta", "floor=2",
+		"--meta", "open=true", "--meta", `label="2"`, "--meta", "house=07", "--meta", "url=a=b", "--importance", "0.5", "--priority", "high",
+		"--expires", "24h"), "door searchable at ")
+
+	stdin := strings.NewReader("the kettle is\r\nin the kitchen\r\n")
+	o := engramIn(t.Context(), stdin, "observe", "notes", "--json", "--idempotency-key", "k1", "--ack", "searchable")
+	first := decode[observed](t, o.stdout)
+	if o.code != 0 || first.ID != "k1" || first.Position == "" || !first.Searchable || first.Duplicate {
+		t.Fatalf("%+v: %+v", o, first)
+	}
+	again := decode[observed](t, engram(t, "observe", "notes", "the same", "--json", "--idempotency-key", "k1"))
+	if !again.Duplicate || again.Position != first.Position {
+		t.Errorf("the retry: %+v", again)
+	}
+	contains(t, engram(t, "observe", "notes", "the same", "--idempotency-key", "k1"), "k1 had been accepted before at "+first.Position)
+
+	text := engram(t, "recall", "notes", "what is the door code?", "--at-least", first.Position, "--deadline", "5s")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != 4 || strings.Fields(lines[0])[0] != "SCORE" || strings.Fields(lines[1])[1] != "door" {
+		t.Fatalf("the table:\n%s", text)
+	}
+	contains(t, lines[3], "2 hits, applied "+first.Position, "staleness 0.0 ms", "searched 2", "exact", "took ")
+	if strings.ContainsAny(text, "\x1b\r") {
+		t.Errorf("a control character reaches the terminal: %q", text)
+	}
+	contains(t, engram(t, "recall", "notes", "zzz", "--min-score", "0.99"), "0 hits, ")
+
+	r := decode[recalled](t, engram(t, "recall", "notes", "kettle", "-k", "1", "--json", "--include", "none"))
+	if len(r.Hits) != 1 || r.Hits[0].ID != "k1" || r.Hits[0].Text != "" || *r.Hits[0].Score <= 0 || r.Applied != first.Position || !r.Exact {
+		t.Errorf("%+v", r)
+	}
+	r = decode[recalled](t, engram(t, "recall", "notes", "--id", "door", "--json"))
+	if diff := cmp.Diff([]string{"k1"}, idsOf(r.Hits)); diff != "" {
+		t.Error(diff)
+	}
+
+	got := decode[found](t, engram(t, "get", "notes", "door", "k1", "--json"))
+	if len(got.Observations) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	h := got.Observations[0]
+	want := map[string]any{"floor": 2.0, "open": true, "label": "2", "house": "07", "url": "a=b"}
+	if diff := cmp.Diff(want, h.Metadata); diff != "" {
+		t.Error(diff)
+	}
+	if h.Importance != 0.5 || h.Priority != "high" || h.ExpiresAt == nil || h.Text != "the door code\x1b[2J is 4711" {
+		t.Errorf("%+v", h)
+	}
+	if left := time.Until(*h.ExpiresAt); left < 23*time.Hour || left > 24*time.Hour {
+		t.Errorf("expires in %v", left)
+	}
+	if second := got.Observations[1]; second.Text != "the kettle is\r\nin the kitchen" {
+		t.Errorf("the text from stdin: %q", second.Text)
+	}
+	contains(t, engram(t, "get", "notes", "door"), "id         door", "priority   high", "importance 0.5",
+		`metadata   floor=2 house="07" label="2" open=true url="a=b"`, "text       the door code")
+}
+
+func testEmbeddings(t *testing.T) {
+	packed := base64.StdEncoding.EncodeToString(event.AppendF32(nil, []float32{0, 1, 0}))
+	engram(t, "observe", "points", "--id", "x", "--embedding", "[1, 0, 0]")
+	engram(t, "observe", "points", "named y", "--id", "y", "--embedding", packed)
+	engram(t, "observe", "points", "--id", "z", "--embedding", "@"+writeFile(t, "z.json", "[0,0,1]\n"), "--ack", "searchable")
+	r := decode[recalled](t, engram(t, "recall", "points", "--embedding", "[0.1,0.9,0.2]", "--include", "embedding,text", "--json"))
+	if diff := cmp.Diff([]string{"y", "z", "x"}, idsOf(r.Hits)); diff != "" {
+		t.Fatal(diff)
+	}
+	if diff := cmp.Diff([]float32{0, 1, 0}, r.Hits[0].Embedding); diff != "" || r.Hits[0].Text != "named y" {
+		t.Errorf("%+v", r.Hits[0])
+	}
+	contains(t, engram(t, "get", "points", "z", "--include", "embedding"), "embedding  [0, 0, 1]")
+}
+
+func testList(t *testing.T) {
+	for _, id := range []string{"a", "b", "c"} {
+		engram(t, "observe", "listed", "text of "+id, "--id", id, "--ack", "searchable")
+	}
+	all := decode[found](t, engram(t, "list", "listed", "--json"))
+	if diff := cmp.Diff([]string{"c", "b", "a"}, idsOf(all.Observations)); diff != "" || all.More {
+		t.Fatal(diff)
+	}
+	text := engram(t, "list", "listed", "--limit", "2")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	before, ok := strings.CutPrefix(lines[len(lines)-1], "more: --before ")
+	if len(lines) != 4 || !ok || strings.Fields(lines[1])[1] != "c" || before != all.Observations[1].Position {
+		t.Fatalf("the page:\n%s", text)
+	}
+	rest := decode[found](t, engram(t, "list", "listed", "--before", before, "--json"))
+	if diff := cmp.Diff([]string{"a"}, idsOf(rest.Observations)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func testForget(t *testing.T) {
+	for _, id := range []string{"a", "b"} {
+		engram(t, "observe", "lost", "text of "+id, "--id", id, "--ack", "searchable")
+	}
+	contains(t, engram(t, "forget", "lost", "a", "--ack", "searchable"), "forgot 1 id of lost as of ")
+	o := engramIn(t.Context(), strings.NewReader(""), "get", "lost", "a", "b", "--json")
+	if got := decode[found](t, o.stdout); o.code != exitFailure || len(got.Observations) != 1 || got.Observations[0].ID != "b" {
+		t.Errorf("%+v", o)
+	}
+	if want := "engram: not_found (ids): space \"lost\" has no observation \"a\"\n"; o.stderr != want {
+		t.Errorf("stderr %q, want %q", o.stderr, want)
+	}
+	gone := decode[observed](t, engram(t, "forget", "lost", "b", "--ack", "searchable", "--json"))
+	if gone.Position == "" || !gone.Searchable {
+		t.Errorf("%+v", gone)
+	}
+	contains(t, engram(t, "list", "lost"), "no observations")
+	contains(t, engram(t, "forget", "lost", "--all", "--yes"), "forgot space lost as of ")
+	contains(t, fails(t, exitFailure, "list", "lost"), "unknown_space")
+}
+
+func testRefusals(t *testing.T) {
+	engram(t, "observe", "three", "--embedding", "[1,2,3]", "--ack", "searchable")
+	for _, tc := range []struct{ args, want string }{
+		{"observe three --embedding [1,2]", "engram: wrong_dimension (embedding): "},
+		{"observe three --embedding [0,0,0]", "engram: invalid_embedding (embedding): "},
+		{"observe three --embedding [1,2,3] --importance 2", "engram: invalid_argument (importance): "},
+		{"recall three --embedding [1,2]", "engram: wrong_dimension (embedding): "},
+		{"recall three --embedding [1,2,3] --at-least x", "engram: invalid_position (at_least): "},
+		{"recall three --id nobody", "engram: not_found"},
+		{"recall nowhere text", "engram: unknown_space (space): "},
+		{"get nowhere id", "engram: unknown_space (space): "},
+		{"list nowhere", "engram: unknown_space (space): "},
+		{"list three --limit 0", "engram: invalid_argument (limit): "},
+		{"forget nowhere id", "engram: unknown_space (space): "},
+		{"observe three ...", "engram: invalid_embedding (text): "},
+	} {
+		contains(t, fails(t, exitFailure, strings.Fields(tc.args)...), tc.want)
+	}
+}
+
+func testCompletion(t *testing.T) {
+	engram(t, "observe", "completed", "text")
+	o := engramIn(t.Context(), strings.NewReader(""), "__complete", "recall", "")
+	if o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	contains(t, o.stdout, "completed\n", ":4\n")
+}
