@@ -17,7 +17,7 @@ import (
 
 const (
 	// inFlight requests wait for their acknowledgement at once: while one batch commits, the next one fills.
-	inFlight = 64
+	inFlight = 16
 	// readAhead is how many requests are read ahead of those in flight, 32,768 documents: the whole Go toolchain, so that
 	// the progress bar soon knows how long it is, and a folder of any size in bounded memory.
 	readAhead = 512

@@ -287,7 +287,7 @@ func TestTooLargeForTheTransport(t *testing.T) {
 	conn := connect(t)
 	define(t, conn, taken, f32(1, 2, 3))
 	before := lastSequences(t, conn.JS)
-	huge := bytes.Repeat([]byte("x"), 1<<20)
+	huge := bytes.Repeat([]byte("x"), 1<<20+1)
 	if _, err := conn.NC.Request(bus.ObserveSubject(taken), huge, requestTimeout); !errors.Is(err, nats.ErrMaxPayload) {
 		t.Errorf("NATS: %v", err)
 	}
@@ -302,8 +302,9 @@ func TestTooLargeForTheTransport(t *testing.T) {
 		t.Errorf("HTTP: %d %.200s", status, text)
 	}
 	line := `{"text":"` + strings.Repeat("x", 2<<20) + `"}`
-	status, _, text = post(t, shared.HTTPAddr(), path, wire.TypeNDJSON, "\n"+line+"\n"+`{"embedding":[1,2,3]}`)
-	if all := decodeLines(t, text); status != http.StatusOK || len(all) != 1 || all[0].Line != 2 || !bytes.Contains(all[0].Error, []byte(`"too_large"`)) {
+	status, _, text = post(t, shared.HTTPAddr(), path, wire.TypeNDJSON, "\n"+line+"\n"+`{"embedding":[1,2]}`)
+	// The lines behind it are read, as they must be, or the next request on this connection would fail.
+	if all := decodeLines(t, text); status != http.StatusOK || len(all) != 2 || all[0].Line != 2 || !bytes.Contains(all[0].Error, []byte(`"too_large"`)) || all[1].Line != 3 {
 		t.Errorf("NDJSON: %d %.200s", status, text)
 	}
 	if after := lastSequences(t, conn.JS); !maps.Equal(after, before) {

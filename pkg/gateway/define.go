@@ -15,20 +15,35 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// define returns the definition of a space, which the first observation makes where there is none, once the log holds
-// it too. Requests for the same space share the work, but each answers for its own observation.
-func (g *Gateway) define(ctx context.Context, space string, first *api.Observation) (*registry.Entry, *wire.Error) {
-	known, err := g.Registry.Lookup(ctx, space)
+// define returns the definition of the request's space once the log holds it. Where there is none the first observation
+// makes it, but not before the whole request is known to fit it: what is refused has published nothing.
+func (r *observing) define(ctx context.Context) (*registry.Entry, *wire.Error) {
+	known, err := r.g.Registry.Lookup(ctx, r.space)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	var def *api.SpaceDefinition
-	if !known.Living() {
-		var refused *wire.Error
-		if def, refused = g.definitionFrom(space, first); refused != nil {
-			return nil, refused
+	if known.Living() {
+		return r.g.define(ctx, r.space, known, nil)
+	}
+	def, refused := r.g.definitionFrom(r.space, r.req.GetObservations()[0])
+	if refused != nil {
+		return nil, refused
+	}
+	would := &registry.Entry{SpaceDefinition: def}
+	if err := r.embed(ctx, would); err != nil {
+		return nil, err
+	}
+	for i := range r.req.GetObservations() {
+		if err := r.fits(i, would); err != nil {
+			return nil, err
 		}
 	}
+	return r.g.define(ctx, r.space, known, def)
+}
+
+// define makes a definition, unless somebody else does at the same moment, and sees to it that the log holds it. Requests
+// for the same space share the work.
+func (g *Gateway) define(ctx context.Context, space string, known *registry.Entry, def *api.SpaceDefinition) (*registry.Entry, *wire.Error) {
 	v, err, _ := g.defining.Do(space, func() (any, error) {
 		entry := known
 		if def != nil {

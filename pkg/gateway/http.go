@@ -141,22 +141,39 @@ func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &lines{g: g, space: r.PathValue("space"), r: r, head: head, out: json.NewEncoder(w)}
-	in := bufio.NewScanner(r.Body)
-	in.Buffer(make([]byte, 64<<10), maxLine)
-	for in.Scan() {
+	in := bufio.NewReaderSize(r.Body, 64<<10)
+	var line []byte
+	// To the end of the body, whatever is in it: on a connection in both directions the server cannot skip the rest.
+	for rerr := error(nil); rerr == nil; {
+		var long bool
+		line, long, rerr = readLine(in, line[:0])
 		l.number++
-		if line := bytes.TrimSpace(in.Bytes()); len(line) > 0 && !l.add(line) {
+		trimmed, going := bytes.TrimSpace(line), true
+		switch {
+		case long:
+			going = l.flush() && l.refuse(l.number, wire.Errorf(wire.CodeTooLarge, "", "the line has more than %d bytes", maxLine))
+		case rerr != nil && !errors.Is(rerr, io.EOF):
+			going = l.flush() && l.refuse(l.number, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", rerr))
+		case len(trimmed) > 0:
+			going = l.add(trimmed)
+		}
+		if !going {
 			return
 		}
 	}
-	if !l.flush() {
-		return
-	}
-	switch err := in.Err(); {
-	case errors.Is(err, bufio.ErrTooLong):
-		l.refuse(l.number+1, wire.Errorf(wire.CodeTooLarge, "", "the line has more than %d bytes; it and what follows it was not read", maxLine))
-	case err != nil:
-		l.refuse(l.number+1, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", err))
+	l.flush()
+}
+
+// readLine appends the next line to dst. One that is longer than maxLine is read and left out.
+func readLine(in *bufio.Reader, dst []byte) (line []byte, long bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if long = long || len(dst)+len(part) > maxLine; !long {
+			dst = append(dst, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return dst, long, err
+		}
 	}
 }
 

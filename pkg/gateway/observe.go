@@ -45,7 +45,7 @@ func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.
 		defer func() { <-g.slow }()
 		ctx, cancel := context.WithDeadline(g.ctx, r.deadline)
 		defer cancel()
-		entry, err := g.define(ctx, space, req.GetObservations()[0])
+		entry, err := r.define(ctx)
 		if err == nil {
 			err = r.embed(ctx, entry)
 		}
@@ -64,6 +64,9 @@ type observing struct {
 	req      *api.ObserveRequest
 	deadline time.Time
 	done     func(*api.ObserveResponse, *wire.Error)
+	// embedded are the observations whose embedding was made here, by this definition.
+	embedded []int
+	by       *registry.Entry
 }
 
 func (r *observing) refuse(err *wire.Error) {
@@ -104,6 +107,10 @@ func (r *observing) check() *wire.Error {
 		if err := wire.CheckObservation(o); err != nil {
 			return r.at(i, err)
 		}
+		if n := r.writeIDLength(i); o.GetId() == "" && n > event.MaxID {
+			return r.at(i, wire.Errorf(wire.CodeInvalidID, "id", "without an id the observation would get its write id, which has %d bytes; "+
+				"an id can have up to %d: send one, or a shorter idempotency_key", n, event.MaxID))
+		}
 		if o.GetEmbedding() == nil && o.GetText() == "" {
 			return r.at(i, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "the observation has neither an embedding nor a text to embed"))
 		}
@@ -131,8 +138,13 @@ func (r *observing) needsEmbedder(entry *registry.Entry) bool {
 	return false
 }
 
-// embed fills in the embeddings that are missing.
+// embed fills in the embeddings that are missing, or that were made by another definition.
 func (r *observing) embed(ctx context.Context, entry *registry.Entry) *wire.Error {
+	if r.by != nil && (r.by.GetEmbedder() != entry.GetEmbedder() || r.by.GetDimension() != entry.GetDimension()) {
+		for _, i := range r.embedded {
+			r.req.Observations[i].Embedding = nil
+		}
+	}
 	var texts []string
 	var missing []int
 	for i, o := range r.req.GetObservations() {
@@ -154,6 +166,20 @@ func (r *observing) embed(ctx context.Context, entry *registry.Entry) *wire.Erro
 	}
 	for j, i := range missing {
 		r.req.Observations[i].Embedding = &api.Embedding{Data: event.AppendF32(nil, vectors[j]), Encoding: api.Encoding_ENCODING_F32}
+	}
+	r.embedded, r.by = missing, entry
+	return nil
+}
+
+// fits refuses an embedding that the space cannot hold.
+func (r *observing) fits(i int, entry *registry.Entry) *wire.Error {
+	data, err := wire.EmbeddingF32(r.req.GetObservations()[i].GetEmbedding(), entry.GetMetric() == api.Metric_METRIC_COSINE)
+	if err != nil {
+		return r.at(i, err)
+	}
+	if len(data)/4 != int(entry.GetDimension()) {
+		return r.at(i, wire.Errorf(wire.CodeWrongDimension, "embedding", "space %q has dimension %d, the embedding has %d",
+			r.space, entry.GetDimension(), len(data)/4))
 	}
 	return nil
 }
@@ -183,23 +209,12 @@ func (r *observing) encode(entry *registry.Entry) {
 	}
 	high := true
 	for i, o := range obs {
-		data, err := wire.EmbeddingF32(o.GetEmbedding(), entry.GetMetric() == api.Metric_METRIC_COSINE)
-		if err != nil {
-			r.refuse(r.at(i, err))
-			return
-		}
-		if len(data)/4 != int(entry.GetDimension()) {
-			r.refuse(r.at(i, wire.Errorf(wire.CodeWrongDimension, "embedding", "space %q has dimension %d, the embedding has %d",
-				r.space, entry.GetDimension(), len(data)/4)))
+		if err := r.fits(i, entry); err != nil {
+			r.refuse(err)
 			return
 		}
 		writeID := r.writeID(i, minted)
 		if o.GetId() == "" {
-			if len(writeID) > event.MaxID {
-				r.refuse(r.at(i, wire.Errorf(wire.CodeInvalidID, "id", "without an id the observation would get its write id, which has %d bytes; "+
-					"an id can have up to %d: send one, or a shorter idempotency_key", len(writeID), event.MaxID)))
-				return
-			}
 			o.Id = writeID
 		}
 		o.Space = r.space
@@ -247,6 +262,14 @@ func (r *observing) writeID(i int, minted string) string {
 		return key
 	}
 	return key + "/" + strconv.Itoa(i)
+}
+
+// writeIDLength is the length of the write id that the client chose, 0 where one is minted.
+func (r *observing) writeIDLength(i int) int {
+	if r.req.GetIdempotencyKey() == "" {
+		return 0
+	}
+	return len(r.writeID(i, ""))
 }
 
 // committed makes the answer, on the batcher's goroutine.

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"time"
+
+	"github.com/engram-memory/engram/pkg/bus"
 )
 
 // checkpoints takes a checkpoint of the shard every interval until ctx ends, and acknowledges what it made durable.
@@ -37,6 +39,14 @@ func (s *shard) checkpoint() {
 	}
 }
 
+// offer puts a value into a channel of one place, if that is free.
+func offer[T any](ch chan<- T, v T) {
+	select {
+	case ch <- v:
+	default:
+	}
+}
+
 // settle asks the server how much is pending when nothing comes although something should: messages that were removed
 // from the stream are never delivered, and must not count as staleness for ever.
 func (s *shard) settle(ctx context.Context) {
@@ -50,10 +60,27 @@ func (s *shard) settle(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	// The end of the stream first: of what the consumer then says is pending, nothing stands below it.
+	_, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	if err != nil {
+		s.log.Debug().Err(err).Msg("asking for the end of the log")
+		return
+	}
 	info, err := consumer.Info(ctx)
 	if err != nil {
 		s.log.Debug().Err(err).Msg("asking for what is pending")
 		return
 	}
-	s.mark.correct(m.applied, info.NumPending)
+	switch lost := info.Delivered.Stream > m.applied; {
+	case !lost && info.NumPending == 0 && last > m.applied:
+		offer(s.passed, last)
+	case !lost:
+		s.mark.correct(m.applied, info.NumPending)
+	case s.silent == m.applied:
+		// What the server has delivered should have come by now, and would come again only after AckWait.
+		offer(s.refetch, struct{}{})
+		s.silent = 0
+		return
+	}
+	s.silent = m.applied
 }

@@ -44,6 +44,13 @@ func (s *shard) consume(ctx context.Context) error {
 	if err := s.current(ctx); err != nil {
 		return err
 	}
+	// The consumer begins anew here, whatever was asked for before.
+	for _, asked := range []<-chan struct{}{s.w.reconnected(s.number), s.refetch} {
+		select {
+		case <-asked:
+		default:
+		}
+	}
 	consumer, err := bus.EnsureWorkerConsumer(ctx, s.w.JetStream, s.number, s.w.Config.Name, s.store.Load().Appended()+1)
 	if err != nil {
 		return err
@@ -94,6 +101,13 @@ func (s *shard) consume(ctx context.Context) error {
 			return err
 		case <-s.w.reconnected(s.number):
 			return errors.New("the connection to NATS was made anew")
+		case <-s.refetch:
+			return errors.New("a delivery was lost")
+		case through := <-s.passed:
+			if err := s.pass(ctx, through); err != nil {
+				return err
+			}
+			continue
 		case d := <-deliveries:
 			batch = append(batch[:0], d)
 		}
@@ -184,6 +198,11 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			}
 		}
 		if refused != nil {
+			// Those before it are not to wait for the quarantine.
+			if err := s.hand(ctx, app, flow); err != nil {
+				return err
+			}
+			flow = flow[:0]
 			app.Skip(sequence)
 			if !s.quarantineMessage(ctx, sequence, d.msg.Subject(), d.msg.Data(), refused) {
 				return ctx.Err()
@@ -220,6 +239,9 @@ func (s *shard) hand(ctx context.Context, app *vecstore.Appender, tasks []*task)
 	var lanes [2][]*task
 	for _, t := range tasks {
 		if t.event.SpaceKey() == nil {
+			if t.event.Kind == vecstore.KindDrop || t.event.Kind == vecstore.KindDefine && t.event.Definition.Generation > 1 {
+				s.leave(t.event.Space)
+			}
 			s.mark.complete(t.ticket) // definitions and drops have taken effect
 			continue
 		}
@@ -254,6 +276,25 @@ func (s *shard) hole(ctx context.Context, first, next uint64) error {
 		return fmt.Errorf("sequence %d was not delivered before %d, though the stream has it", msg.Sequence, next)
 	}
 	s.log.Warn().Uint64("first", first).Uint64("last", next-1).Msg("sequences were deleted from the stream; they are not searchable here")
+	return nil
+}
+
+// pass moves the position over sequences that were deleted from the end of the stream, if nothing came since.
+func (s *shard) pass(ctx context.Context, through uint64) error {
+	if err := s.drained(ctx); err != nil {
+		return err
+	}
+	before := s.mark.fetched()
+	if through <= before {
+		return nil
+	}
+	app := s.store.Load().Appender()
+	app.Skip(through)
+	if err := s.hand(ctx, app, nil); err != nil {
+		return err
+	}
+	s.log.Warn().Uint64("first", before+1).Uint64("last", through).Msg("sequences were deleted from the stream; they are not searchable here")
+	s.mark.pass(through)
 	return nil
 }
 

@@ -17,7 +17,8 @@ type task struct {
 // mailbox holds the backlog of one space. At any time at most one index worker has it, or it lies in the ready list of
 // one: so a space has one writer, and its events are applied in the order in which they were routed.
 type mailbox struct {
-	key any // vecstore.Event.SpaceKey
+	key   any // vecstore.Event.SpaceKey
+	space string
 
 	mu        sync.Mutex
 	home      int // the index worker that gets it next

@@ -224,7 +224,7 @@ func (w *indexWorker) pump() bool {
 		s.sweep()
 		n := s.lanes.DequeueBatch(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch)])
 		for j, t := range w.buf[:n] {
-			w.route(s.mailbox(t.event.SpaceKey()), t)
+			w.route(s.mailbox(&t.event), t)
 			w.buf[j] = nil
 		}
 		s.routing.Store(false)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/bus"
@@ -34,8 +37,9 @@ type shard struct {
 	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes.
 	routing   atomic.Bool
 	mailboxes map[any]*mailbox
-	// dropped asks for a sweep of mailboxes: spaces went away, and their mailboxes would keep them in memory.
-	dropped atomic.Bool
+	// gone names spaces that were dropped, whose mailboxes would keep them in memory.
+	goneMu sync.Mutex
+	gone   map[string]bool
 
 	quarantined atomic.Uint64
 	acked       string        // reply subject that was acknowledged last; of the checkpointer
@@ -51,7 +55,7 @@ type shard struct {
 func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	s := &shard{
 		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
-		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number), mailboxes: map[any]*mailbox{},
+		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number), mailboxes: map[any]*mailbox{}, gone: map[string]bool{},
 		passed: make(chan uint64, 1), refetch: make(chan struct{}, 1),
 	}
 	store, err := s.openStore(ctx, vecstore.Options{SegmentSize: w.Config.SegmentSize})
@@ -60,7 +64,10 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	}
 	s.store.Store(store)
 	s.mark = newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, store.Appended())
-	if s.lanes, err = queue.New[*task](w.Config.Queue.Capacity); err != nil {
+	if s.lanes, err = queue.New[*task](w.Config.Queue.Capacity); err == nil {
+		err = s.expect(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, store.Abandon())
 	}
 	return s, nil
@@ -98,6 +105,31 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 	}
 }
 
+// expect makes what the stream has beyond the shard's position count as stale before any of it is delivered.
+func (s *shard) expect(ctx context.Context) error {
+	_, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	if err != nil {
+		return err
+	}
+	applied := s.mark.read().applied
+	if last <= applied {
+		return nil
+	}
+	stream, err := s.w.JetStream.Stream(ctx, bus.LogStream(s.number))
+	if err != nil {
+		return fmt.Errorf("looking at what comes behind position %d: %w", applied, err)
+	}
+	msg, err := stream.GetMsg(ctx, applied+1, jetstream.WithGetMsgSubject(">"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // all of it was deleted
+	}
+	if err != nil {
+		return fmt.Errorf("looking at what comes behind position %d: %w", applied, err)
+	}
+	s.mark.expect(last-msg.Sequence+1, msg.Time)
+	return nil
+}
+
 // reportHole says so when the stream no longer has what comes next here.
 func (s *shard) reportHole(position, first uint64) {
 	if first > position+1 {
@@ -109,29 +141,42 @@ func (s *shard) reportHole(position, first uint64) {
 // queued is how many tasks are in the lanes.
 func (s *shard) queued() int { return s.lanes.Len(queue.High) + s.lanes.Len(queue.Normal) }
 
-// mailbox returns the mailbox of a space; routing is held.
-func (s *shard) mailbox(key any) *mailbox {
+// mailbox returns the mailbox of an event's space; routing is held.
+func (s *shard) mailbox(e *vecstore.Event) *mailbox {
+	key := e.SpaceKey()
 	if m, ok := s.mailboxes[key]; ok {
 		return m
 	}
-	m := &mailbox{key: key, home: int(s.w.pool.next.Add(1)) % len(s.w.pool.workers)}
+	m := &mailbox{key: key, space: e.Space, home: int(s.w.pool.next.Add(1)) % len(s.w.pool.workers)}
 	s.mailboxes[key] = m
 	return m
 }
 
-// sweep lets go of the mailboxes that nothing is in, after spaces went away; routing is held.
+// leave notes that a space was dropped.
+func (s *shard) leave(space string) {
+	s.goneMu.Lock()
+	defer s.goneMu.Unlock()
+	s.gone[space] = true
+}
+
+// sweep lets go of the mailboxes of spaces that were dropped, once nothing is in them any more; routing is held.
 func (s *shard) sweep() {
-	if !s.dropped.CompareAndSwap(true, false) {
+	s.goneMu.Lock()
+	defer s.goneMu.Unlock()
+	if len(s.gone) == 0 {
 		return
 	}
-	for k, m := range s.mailboxes {
-		if m.idle() {
-			delete(s.mailboxes, k)
+	busy := map[string]bool{}
+	for key, m := range s.mailboxes {
+		switch {
+		case !s.gone[m.space]:
+		case m.idle():
+			delete(s.mailboxes, key)
+		default:
+			busy[m.space] = true
 		}
 	}
-	if len(s.mailboxes) > s.store.Load().Spaces() {
-		s.dropped.Store(true) // the rest of a space that went away is still being worked off
-	}
+	s.gone = busy
 }
 
 // progressed sends a heartbeat early when so much has become searchable that the gateways' picture is old.
@@ -165,8 +210,15 @@ func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
 		return err
 	}
 	s.mark.restart(store.Appended())
+	if err := s.expect(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("looking up what the log has beyond this position")
+	}
 	s.store.Store(store)
-	s.dropped.Store(true)
+	for !s.routing.CompareAndSwap(false, true) {
+		runtime.Gosched() // an index worker sees just now that the lanes are empty
+	}
+	clear(s.mailboxes) // their keys are the spaces of the old store
+	s.routing.Store(false)
 	return nil
 }
 

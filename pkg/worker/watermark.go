@@ -89,15 +89,7 @@ func (w *watermark) complete(tickets ...uint64) {
 	w.total += w.head - before
 	var reached []*waiter
 	if moved {
-		keep := w.waiters[:0]
-		for _, wt := range w.waiters {
-			if wt.sequence <= w.applied {
-				reached = append(reached, wt)
-			} else {
-				keep = append(keep, wt)
-			}
-		}
-		w.waiters = keep
+		reached = w.reached()
 	}
 	w.mu.Unlock()
 	for _, wt := range reached {
@@ -172,6 +164,44 @@ func (w *watermark) correct(applied, pending uint64) {
 	if w.head == w.tail && w.applied == applied {
 		w.pending = pending
 	}
+}
+
+// expect notes what the stream has beyond applied, before anything was begun.
+func (w *watermark) expect(pending uint64, published time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending, w.published = pending, published
+}
+
+// pass moves applied over sequences that the stream no longer has; nothing is outstanding.
+func (w *watermark) pass(sequence uint64) {
+	w.mu.Lock()
+	if w.head != w.tail || sequence <= w.applied {
+		w.mu.Unlock()
+		return
+	}
+	// What was said to stand behind applied is what has gone; a delivery tells of more.
+	w.applied, w.pending = sequence, 0
+	reached := w.reached()
+	w.mu.Unlock()
+	for _, wt := range reached {
+		close(wt.reached)
+	}
+}
+
+// reached takes out the waiters whose sequence is applied; mu is held.
+func (w *watermark) reached() (reached []*waiter) {
+	keep := w.waiters[:0]
+	for _, wt := range w.waiters {
+		if wt.sequence <= w.applied {
+			reached = append(reached, wt)
+		} else {
+			keep = append(keep, wt)
+		}
+	}
+	clear(w.waiters[len(keep):])
+	w.waiters = keep
+	return reached
 }
 
 // newest returns the sequence of the newest event that is outstanding.

@@ -87,12 +87,12 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	w.watchConnection() // before anything is asked of NATS, so that no loss of the connection goes unseen
 	for _, n := range opt.Config.Shards {
 		if err := w.hold(ctx, n); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}
-	w.watchConnection()
 	w.done.Go(func() { w.heartbeats(w.ctx) })
 	return w, nil
 }
@@ -206,8 +206,11 @@ func (w *Worker) Close() error {
 	w.cancel()
 	w.done.Wait()
 	w.pool.close()
-	if w.status != nil {
-		w.Conn.RemoveStatusListener(w.status)
+	w.Conn.RemoveStatusListener(w.status)
+	if w.JetStreamMetrics != nil {
+		for shard, c := range w.consumers {
+			w.JetStreamMetrics.RemoveConsumer(bus.LogStream(shard), c.CachedInfo().Name)
+		}
 	}
 	for _, s := range w.held() {
 		errs = append(errs, s.close())
