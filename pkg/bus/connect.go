@@ -124,7 +124,7 @@ func (cfg *Config) options(closed chan struct{}) ([]nats.Option, jetStreamScope,
 		// looks like. A daemon that has stopped trying without ending is the worst of outcomes.
 		opts = append(opts, nats.IgnoreAuthErrorAbort())
 	}
-	opts = append(opts, newEvents(cfg.Log).options(closed)...)
+	opts = append(opts, newEvents(cfg.Log, cfg.InProcess != nil).options(closed)...)
 
 	var scope jetStreamScope
 	switch {

@@ -17,9 +17,20 @@ type events struct {
 	// toldRefused is the same for a login that the server refuses, which the library reports in another way than the
 	// other reasons once there has been a connection, and not at all before.
 	toldRefused atomic.Bool
+	inProcess   bool
 }
 
-func newEvents(log zerolog.Logger) *events { return &events{log: log} }
+func newEvents(log zerolog.Logger, inProcess bool) *events {
+	return &events{log: log, inProcess: inProcess}
+}
+
+// server names the server that a connection is to.
+func (e *events) server(nc *nats.Conn) string {
+	if e.inProcess {
+		return "in this process" // the library would name an address that was never asked
+	}
+	return nc.ConnectedUrlRedacted()
+}
 
 func (e *events) options(closed chan struct{}) []nats.Option {
 	return []nats.Option{
@@ -51,7 +62,7 @@ func (e *events) options(closed chan struct{}) []nats.Option {
 			line.Msg("NATS reported an error")
 		}),
 		nats.LameDuckModeHandler(func(nc *nats.Conn) {
-			e.log.Warn().Str("server", nc.ConnectedUrlRedacted()).Msg("the NATS server is shutting down, moving to another")
+			e.log.Warn().Str("server", e.server(nc)).Msg("the NATS server is shutting down, moving to another")
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
 			defer close(closed)
@@ -64,7 +75,7 @@ func (e *events) up(message string) nats.ConnHandler {
 	return func(nc *nats.Conn) {
 		e.told.Store(false)
 		e.toldRefused.Store(false)
-		e.log.Info().Str("server", nc.ConnectedUrlRedacted()).Str("version", nc.ConnectedServerVersion()).Msg(message)
+		e.log.Info().Str("server", e.server(nc)).Str("version", nc.ConnectedServerVersion()).Msg(message)
 	}
 }
 

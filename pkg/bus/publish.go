@@ -50,9 +50,9 @@ type Outcome struct {
 // PublishAll appends entries to their stream, in order, and returns when each is durable there or has failed. Up to
 // MaxAtomicBatch entries cost the server one commit.
 //
-// Where the server refuses a batch for a write id that it has seen, the batch is halved until the duplicates stand
-// alone, and these get their first positions. Where the outcome of a batch stays unknown, its entries are sent one by
-// one under the same ids, until ctx ends.
+// Where the server refuses a batch for write ids that it has seen, these get their first positions, and the rest is sent
+// again as a batch. Where the outcome of a batch stays unknown, its entries are sent one by one under the same ids, until
+// ctx ends.
 func PublishAll(ctx context.Context, js jetstream.JetStream, entries []Entry) []Outcome {
 	out := make([]Outcome, len(entries))
 	for start := 0; start < len(entries); start += MaxAtomicBatch {
@@ -81,9 +81,7 @@ func publishBatch(ctx context.Context, js jetstream.JetStream, entries []Entry, 
 			}
 			return
 		case refused.ErrorCode == errBatchDuplicate:
-			half := len(entries) / 2
-			publishBatch(ctx, js, entries[:half], out[:half])
-			publishBatch(ctx, js, entries[half:], out[half:])
+			resolve(ctx, js, entries, out)
 			return
 		case refused.ErrorCode == errBatchesInFlight, refused.ErrorCode == errBatchIncomplete:
 			if !pause(ctx, 5*time.Millisecond) {

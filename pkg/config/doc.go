@@ -41,10 +41,11 @@
 // # Strictness
 //
 // A key that the struct does not have is an error, whether it comes from the
-// file, from a flag, or from a variable that starts with ENGRAM_. Two kinds of
+// file, from a flag, or from a variable that starts with ENGRAM_. Three kinds of
 // variable are exempt: ENGRAM_CONFIG, which names the file when --config does
-// not, and ENGRAM_EMBED_*, which belongs to the embedders, so that an API key
-// can be in the environment of every program. [Options].AllowEnv adds to them.
+// not, ENGRAM_SERVER, which the engram command reads, and ENGRAM_EMBED_*, which
+// belongs to the embedders, so that an API key can be in the environment of every
+// program. [Options].AllowEnv adds to them.
 //
 // YAML anchors, aliases, tags and multiple documents are refused: a
 // configuration file is read by people in a hurry.

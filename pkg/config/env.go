@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// allowedEnv are the variables that are nobody's key and yet no mistake; a name
-// that ends in * stands for all that start with it.
-func allowedEnv() []string { return []string{envPrefix + "CONFIG", envPrefix + "EMBED_*"} }
+// allowedEnv are the variables that are nobody's key and yet no mistake: SERVER is
+// where the engram command finds a node. A name that ends in * stands for all that
+// start with it.
+func allowedEnv() []string {
+	return []string{envPrefix + "CONFIG", envPrefix + "EMBED_*", envPrefix + "SERVER"}
+}
 
 // readEnv gives the ENGRAM_ variables of env, which has the form of os.Environ:
 // as there, the last of several with one name wins.

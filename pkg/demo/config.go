@@ -36,10 +36,11 @@ type Result struct {
 	// Seconds run from the first request to the last observation searchable, reading and embedding included.
 	Seconds               float64 `json:"seconds"`
 	ObservationsPerSecond float64 `json:"observations_per_second"`
-	// StalenessP99MS is over the heartbeats in that time; of each it takes the shard that is furthest behind.
+	// StalenessP99MS is over the heartbeats in that time; of each it takes the shard that is furthest behind. It is 0 when
+	// there was none, as in a load of a few documents.
 	StalenessP99MS float64 `json:"staleness_p99_ms"`
 	Heartbeats     int     `json:"heartbeats"`
-	// RecallP99MS is over the recalls in that time, as a client sees them.
+	// RecallP99MS is over the recalls in that time, as a client sees them; 0 when there was none.
 	RecallP99MS float64    `json:"recall_p99_ms"`
 	Recalls     int        `json:"recalls"`
 	Questions   []Question `json:"questions"`

@@ -78,6 +78,10 @@ type bar struct {
 }
 
 func (b *bar) show(s state) {
+	text := thousands(s.accepted) + " · " + s.detail()
+	if s.whole {
+		text = thousands(s.accepted) + " / " + thousands(s.read) + " · " + s.detail()
+	}
 	if b.bar == nil || b.whole != s.whole {
 		b.clear()
 		b.whole = s.whole
@@ -86,19 +90,18 @@ func (b *bar) show(s state) {
 			total = max(s.read, 1)
 		}
 		b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.w), progressbar.OptionUseANSICodes(true),
+			progressbar.OptionSetDescription(text),
 			progressbar.OptionSetWidth(barWidth), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
 			// Turned by show: the library's own goroutine for it never ends.
 			progressbar.OptionSpinnerType(14), progressbar.OptionSetSpinnerChangeInterval(0), progressbar.OptionShowDescriptionAtLineEnd(),
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: " ", BarEnd: " "}))
 	}
-	count := thousands(s.accepted)
+	b.bar.Describe(text)
 	if s.whole {
-		count += " / " + thousands(s.read)
 		_ = b.bar.Set64(min(s.accepted, s.read-1)) // a full bar would end its line
 	} else {
 		_ = b.bar.Add(0)
 	}
-	b.bar.Describe(count + " · " + s.detail())
 }
 
 func (b *bar) clear() {

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/engram-memory/engram/pkg/node"
@@ -85,9 +86,9 @@ func (r *report) answer(q Question) {
 		r.printf("  %s  %s  %s\n", r.green(fmt.Sprintf("%.2f", h.Score)), r.bold(printable(h.ID)), r.dim(printable(h.Source)))
 		text := printable(h.Text)
 		if r.toolchain {
-			// The id says already what the comment stands on.
+			// The id says already what the comment stands on, and in which folder.
 			if _, comment, ok := strings.Cut(text, ": "); ok {
-				text = comment
+				text = strings.TrimSuffix(comment, " ("+path.Dir(h.ID)+")")
 			}
 		}
 		for _, line := range wrap(text, r.width-8, textLines) {
@@ -102,9 +103,17 @@ func (r *report) summary(res *Result) {
 	r.field("searchable", r.bold(thousands(int64(res.Searchable))), "counted by the index")
 	r.field("seconds", r.bold(decimals(res.Seconds)), "first request to last row searchable, reading and embedding included")
 	r.field("observations/s", r.bold(thousands(int64(res.ObservationsPerSecond))), "")
-	r.field("staleness p99", r.bold(decimals(res.StalenessP99MS)+" ms"), "furthest shard behind, of "+plural(res.Heartbeats, "heartbeat"))
-	r.field("recall p99", r.bold(decimals(res.RecallP99MS)+" ms"), "of "+plural(res.Recalls, "recall")+" while it loaded")
+	r.field("staleness p99", r.measured(res.StalenessP99MS, res.Heartbeats), "furthest shard behind, of "+plural(res.Heartbeats, "heartbeat"))
+	r.field("recall p99", r.measured(res.RecallP99MS, res.Recalls), "of "+plural(res.Recalls, "recall")+" while it loaded")
 	r.printf("\n")
+}
+
+// measured writes milliseconds that came of samples. A load of a few documents may be over before the first one.
+func (r *report) measured(ms float64, samples int) string {
+	if samples == 0 {
+		return "not measured, it was too short"
+	}
+	return r.bold(decimals(ms) + " ms")
 }
 
 // keeping says what to do with a node that stays.

@@ -75,8 +75,21 @@ func connect(t *testing.T) *bus.Conn {
 	return conn
 }
 
-// core starts the core of a gateway of its own on a connection.
+// core starts the core of a gateway of its own on a connection, and closes it when the test ends.
 func core(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) *gateway.Gateway {
+	t.Helper()
+	g, release := open(t, conn, change)
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+		release()
+	})
+	return g
+}
+
+// open starts the core of a gateway. The caller closes it, and then releases what it works with.
+func open(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) (g *gateway.Gateway, release func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -99,22 +112,18 @@ func core(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) *gateway.G
 	if change != nil {
 		change(&cfg)
 	}
-	g, err := gateway.New(ctx, gateway.Options{
+	g, err = gateway.New(ctx, gateway.Options{
 		Config: cfg, Conn: conn.NC, JetStream: conn.JS, Topology: topology, Registry: spaces,
 		Embedders: embed.NewSet(embed.NewLexical()), Metrics: m, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
+	return g, func() {
 		if err := spaces.Close(); err != nil && conn.NC.IsConnected() {
 			t.Error(err)
 		}
-	})
-	return g
+	}
 }
 
 type answer struct {
@@ -247,3 +256,29 @@ func newClient(conn *bus.Conn) *client.Client { return client.New(conn.NC) }
 
 // requestTimeout is reached only when something is broken.
 const requestTimeout = 10 * time.Second
+
+func openRegistry(t *testing.T, js jetstream.JetStream) *registry.Registry {
+	t.Helper()
+	r, err := registry.Open(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// eventually asks every few milliseconds until it is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !so(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("it is still not so that %s", what)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -46,6 +45,10 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", subject, err), s.micro.Stop())
 		}
+	}
+	// Who is told that the gateway is ready must find it.
+	if err := g.Conn.Flush(); err != nil {
+		return nil, errors.Join(fmt.Errorf("announcing the service engram-gateway: %w", err), s.micro.Stop())
 	}
 	return s, nil
 }
@@ -123,17 +126,9 @@ func respond(req micro.Request, f wire.Format, body []byte, failed *wire.Error) 
 		respondError(req, f, failed)
 		return
 	}
-	if req.Reply() == "" {
-		return
-	}
-	// An answer that cannot be sent is one that the client does not get: it will ask again.
-	_ = req.Respond(body, micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+	bus.Answer(req, f.ContentType(), body)
 }
 
 func respondError(req micro.Request, f wire.Format, e *wire.Error) {
-	if req.Reply() == "" {
-		return
-	}
-	_ = req.Error(strconv.Itoa(e.Status()), e.Error(), wire.EncodeError(f, e),
-		micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+	bus.Refuse(req, f.ContentType(), e.Status(), e.Error(), wire.EncodeError(f, e))
 }

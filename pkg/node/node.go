@@ -51,9 +51,14 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data is empty; name a directory")
 	}
-	c.Worker.Dir = filepath.Join(c.Data, "worker")
+	if c.Worker.Dir == worker.DefaultDir {
+		c.Worker.Dir = filepath.Join(c.Data, "worker")
+	}
 	if err := c.Worker.Resolve(); err != nil {
 		return fmt.Errorf("worker: %w", err)
+	}
+	if own := c.Gateway.Admission.Capacity; own != gateway.DefaultConfig().Admission.Capacity && own != c.Worker.Queue.Capacity {
+		return fmt.Errorf("gateway.admission.capacity is %d and worker.queue.capacity %d; they are one number, so set the latter alone", own, c.Worker.Queue.Capacity)
 	}
 	c.Gateway.Admission.Capacity = c.Worker.Queue.Capacity
 	if err := c.Gateway.Validate(); err != nil {

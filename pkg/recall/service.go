@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -51,6 +50,10 @@ func (r *Router) Serve() (*Service, error) {
 		if err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject)); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
 		}
+	}
+	// Who is told that recall is ready must find it.
+	if err := r.Conn.Flush(); err != nil {
+		return nil, errors.Join(fmt.Errorf("announcing the service engram-recall: %w", err), s.Stop())
 	}
 	return s, nil
 }
@@ -103,12 +106,10 @@ func (s *Service) spaces(req micro.Request) {
 			respondError(req, f, failed)
 			return
 		}
-		// An answer that cannot be sent is one that the client does not get: it will ask again.
-		_ = req.Respond(body, micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+		bus.Answer(req, f.ContentType(), body)
 	})
 }
 
 func respondError(req micro.Request, f wire.Format, e *wire.Error) {
-	_ = req.Error(strconv.Itoa(e.Status()), e.Error(), wire.EncodeError(f, e),
-		micro.WithHeaders(micro.Headers{bus.HeaderContentType: {f.ContentType()}}))
+	bus.Refuse(req, f.ContentType(), e.Status(), e.Error(), wire.EncodeError(f, e))
 }

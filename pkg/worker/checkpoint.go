@@ -48,7 +48,8 @@ func offer[T any](ch chan<- T, v T) {
 }
 
 // settle asks the server how much is pending when nothing comes although something should: messages that were removed
-// from the stream are never delivered, and must not count as staleness for ever.
+// from the stream are never delivered, and must not count as staleness for ever; one that was lost on its way here has to
+// be asked for again.
 func (s *shard) settle(ctx context.Context) {
 	m := s.mark.read()
 	if m.outstanding > 0 || m.last <= m.applied || !s.w.Conn.IsConnected() {
@@ -61,7 +62,7 @@ func (s *shard) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	// The end of the stream first: of what the consumer then says is pending, nothing stands below it.
-	_, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	id, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
 	if err != nil {
 		s.log.Debug().Err(err).Msg("asking for the end of the log")
 		return
@@ -71,16 +72,20 @@ func (s *shard) settle(ctx context.Context) {
 		s.log.Debug().Err(err).Msg("asking for what is pending")
 		return
 	}
-	switch lost := info.Delivered.Stream > m.applied; {
-	case !lost && info.NumPending == 0 && last > m.applied:
-		offer(s.passed, last)
-	case !lost:
-		s.mark.correct(m.applied, info.NumPending)
-	case s.silent == m.applied:
-		// What the server has delivered should have come by now, and would come again only after AckWait.
+	missed := info.Delivered.Stream > m.applied // it may be on its way just now
+	switch {
+	case missed && s.missed == m.applied+1:
+		// It was on its way when last looked, too. The server would deliver it again only after AckWait.
 		offer(s.refetch, struct{}{})
-		s.silent = 0
-		return
+		missed = false
+	case missed:
+	case info.NumPending == 0 && last > m.applied:
+		offer(s.passed, passage{stream: id, applied: m.applied, last: last})
+	default:
+		s.mark.correct(m.applied, info.NumPending)
 	}
-	s.silent = m.applied
+	s.missed = 0
+	if missed {
+		s.missed = m.applied + 1
+	}
 }

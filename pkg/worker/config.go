@@ -44,6 +44,9 @@ type QueueConfig struct {
 	HighPriorityRatio float64 `yaml:"high_priority_ratio" default:"0.1" usage:"share of capacity that only high priority may use"`
 }
 
+// DefaultDir is the default of Config.Dir.
+const DefaultDir = "engram-worker"
+
 // Profile is a set of defaults for Config.
 type Profile struct {
 	NumWorkers, Capacity, Steal, MinBatch, MaxBatch int
@@ -62,7 +65,7 @@ func Profiles() map[string]Profile {
 // DefaultConfig returns the defaults, with those of the profile still open (see Resolve).
 func DefaultConfig() Config {
 	return Config{
-		Profile: "balanced", Name: "w0", Dir: "engram-worker", IdleSleep: -1,
+		Profile: "balanced", Name: "w0", Dir: DefaultDir, IdleSleep: -1,
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
 	}

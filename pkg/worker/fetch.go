@@ -45,12 +45,8 @@ func (s *shard) consume(ctx context.Context) error {
 		return err
 	}
 	// The consumer begins anew here, whatever was asked for before.
-	for _, asked := range []<-chan struct{}{s.w.reconnected(s.number), s.refetch} {
-		select {
-		case <-asked:
-		default:
-		}
-	}
+	drain(s.w.reconnected(s.number))
+	drain(s.refetch)
 	consumer, err := bus.EnsureWorkerConsumer(ctx, s.w.JetStream, s.number, s.w.Config.Name, s.store.Load().Appended()+1)
 	if err != nil {
 		return err
@@ -103,8 +99,8 @@ func (s *shard) consume(ctx context.Context) error {
 			return errors.New("the connection to NATS was made anew")
 		case <-s.refetch:
 			return errors.New("a delivery was lost")
-		case through := <-s.passed:
-			if err := s.pass(ctx, through); err != nil {
+		case p := <-s.passed:
+			if err := s.pass(ctx, p); err != nil {
 				return err
 			}
 			continue
@@ -240,7 +236,7 @@ func (s *shard) hand(ctx context.Context, app *vecstore.Appender, tasks []*task)
 	for _, t := range tasks {
 		if t.event.SpaceKey() == nil {
 			if t.event.Kind == vecstore.KindDrop || t.event.Kind == vecstore.KindDefine && t.event.Definition.Generation > 1 {
-				s.leave(t.event.Space)
+				s.leave(t.event.Space, t.event.Sequence)
 			}
 			s.mark.complete(t.ticket) // definitions and drops have taken effect
 			continue
@@ -279,23 +275,33 @@ func (s *shard) hole(ctx context.Context, first, next uint64) error {
 	return nil
 }
 
-// pass moves the position over sequences that were deleted from the end of the stream, if nothing came since.
-func (s *shard) pass(ctx context.Context, through uint64) error {
-	if err := s.drained(ctx); err != nil {
-		return err
-	}
-	before := s.mark.fetched()
-	if through <= before {
+// passage says that nothing stands in a stream between a position and a later one.
+type passage struct {
+	stream        bus.Identity
+	applied, last uint64
+}
+
+// pass moves the position over sequences that were deleted from the end of the stream, if nothing has come since.
+func (s *shard) pass(ctx context.Context, p passage) error {
+	store := s.store.Load()
+	if store.Source().CreatedAt != p.stream.CreatedAt.UnixNano() || s.mark.fetched() != p.applied {
 		return nil
 	}
-	app := s.store.Load().Appender()
-	app.Skip(through)
+	app := store.Appender()
+	app.Skip(p.last)
 	if err := s.hand(ctx, app, nil); err != nil {
 		return err
 	}
-	s.log.Warn().Uint64("first", before+1).Uint64("last", through).Msg("sequences were deleted from the stream; they are not searchable here")
-	s.mark.pass(through)
+	s.log.Warn().Uint64("first", p.applied+1).Uint64("last", p.last).Msg("sequences were deleted from the stream; they are not searchable here")
+	s.mark.pass(p.last)
 	return nil
+}
+
+func drain(asked <-chan struct{}) {
+	select {
+	case <-asked:
+	default:
+	}
 }
 
 // quarantineMessage publishes a poison event to the quarantine and returns once it is there, or false when ctx ended.

@@ -37,15 +37,15 @@ type shard struct {
 	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes.
 	routing   atomic.Bool
 	mailboxes map[any]*mailbox
-	// gone names spaces that were dropped, whose mailboxes would keep them in memory.
+	// gone has the sequences of the drops of spaces, whose mailboxes would keep them in memory.
 	goneMu sync.Mutex
-	gone   map[string]bool
+	gone   map[string]uint64
 
 	quarantined atomic.Uint64
 	acked       string        // reply subject that was acknowledged last; of the checkpointer
-	passed      chan uint64   // one place: a sequence up to which the stream has nothing that was not applied
+	passed      chan passage  // one place: what the checkpointer found the stream to have no more
 	refetch     chan struct{} // one place: a delivery was lost
-	silent      uint64        // applied, when the checkpointer last missed a delivery; of the checkpointer
+	missed      uint64        // position + 1 at which a delivery was missed when last looked, 0 for none; of the checkpointer
 	broadcast   atomic.Uint64 // applied, at the last heartbeat
 	drain       rate          // of the heartbeat
 	serving     *service
@@ -53,24 +53,39 @@ type shard struct {
 
 // openShard opens the local files of a shard, or begins them anew where they are of another stream or damaged.
 func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
-	s := &shard{
-		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
-		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number), mailboxes: map[any]*mailbox{}, gone: map[string]bool{},
-		passed: make(chan uint64, 1), refetch: make(chan struct{}, 1),
+	s, err := w.newShard(number)
+	if err != nil {
+		return nil, err
 	}
 	store, err := s.openStore(ctx, vecstore.Options{SegmentSize: w.Config.SegmentSize})
 	if err != nil {
 		return nil, err
 	}
-	s.store.Store(store)
-	s.mark = newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, store.Appended())
-	if s.lanes, err = queue.New[*task](w.Config.Queue.Capacity); err == nil {
-		err = s.expect(ctx)
-	}
-	if err != nil {
+	s.view(store)
+	if err := s.expect(ctx); err != nil {
 		return nil, errors.Join(err, store.Abandon())
 	}
 	return s, nil
+}
+
+func (w *Worker) newShard(number int) (*shard, error) {
+	lanes, err := queue.New[*task](w.Config.Queue.Capacity)
+	if err != nil {
+		return nil, err
+	}
+	return &shard{
+		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
+		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
+		mark: newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, 0), lanes: lanes,
+		mailboxes: map[any]*mailbox{}, gone: map[string]uint64{},
+		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
+	}, nil
+}
+
+// view makes a store the shard's. What is said of how far it is goes back before it is seen.
+func (s *shard) view(store *vecstore.Shard) {
+	s.mark.restart(store.Appended())
+	s.store.Store(store)
 }
 
 // openStore opens the row log as the view of the stream that is there now. What is not that is set aside, never
@@ -121,7 +136,8 @@ func (s *shard) expect(ctx context.Context) error {
 	}
 	msg, err := stream.GetMsg(ctx, applied+1, jetstream.WithGetMsgSubject(">"))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil // all of it was deleted
+		s.mark.expect(last-applied, time.Time{}) // all of it was deleted, as settle finds out
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("looking at what comes behind position %d: %w", applied, err)
@@ -153,30 +169,36 @@ func (s *shard) mailbox(e *vecstore.Event) *mailbox {
 }
 
 // leave notes that a space was dropped.
-func (s *shard) leave(space string) {
+func (s *shard) leave(space string, sequence uint64) {
 	s.goneMu.Lock()
 	defer s.goneMu.Unlock()
-	s.gone[space] = true
+	s.gone[space] = sequence
 }
 
-// sweep lets go of the mailboxes of spaces that were dropped, once nothing is in them any more; routing is held.
+// sweep lets go of the mailboxes of spaces that were dropped, once nothing can come into them any more; routing is held.
 func (s *shard) sweep() {
 	s.goneMu.Lock()
 	defer s.goneMu.Unlock()
 	if len(s.gone) == 0 {
 		return
 	}
-	busy := map[string]bool{}
+	applied, keep := s.mark.read().applied, map[string]uint64{}
+	for space, sequence := range s.gone {
+		if sequence > applied {
+			keep[space] = sequence // events from before the drop may be in the lanes
+		}
+	}
 	for key, m := range s.mailboxes {
+		sequence, gone := s.gone[m.space]
 		switch {
-		case !s.gone[m.space]:
+		case !gone:
 		case m.idle():
 			delete(s.mailboxes, key)
 		default:
-			busy[m.space] = true
+			keep[m.space] = sequence
 		}
 	}
-	s.gone = busy
+	s.gone = keep
 }
 
 // progressed sends a heartbeat early when so much has become searchable that the gateways' picture is old.
@@ -209,11 +231,10 @@ func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
 	if err != nil {
 		return err
 	}
-	s.mark.restart(store.Appended())
+	s.view(store)
 	if err := s.expect(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("looking up what the log has beyond this position")
 	}
-	s.store.Store(store)
 	for !s.routing.CompareAndSwap(false, true) {
 		runtime.Gosched() // an index worker sees just now that the lanes are empty
 	}

@@ -248,7 +248,7 @@ func (w *watermark) retract(ticket uint64) {
 	}
 }
 
-// restart begins again behind a sequence, of another stream; nothing is outstanding.
+// restart begins behind a sequence, of another stream than before; nothing is outstanding.
 func (w *watermark) restart(applied uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -47,11 +49,11 @@ func TestKilled(t *testing.T) {
 	worker.run()
 	conn := connect(t, nats.url)
 
-	k := &killing{worker: worker, gateway: gateway, random: rand.New(rand.NewPCG(start, 1<<32))}
+	k := &killing{worker: worker.process, gateway: gateway.process, nats: nats.process, random: rand.New(rand.NewPCG(start, 1<<32))}
 	group, ingest := errgroup.WithContext(ctx)
 	var producers []*producer
 	for i := range killSpaces {
-		p := newProducer(client.New(conn.NC), i, start)
+		p := newProducer(client.New(conn.NC), i, start, k.acknowledged)
 		producers = append(producers, p)
 		group.Go(func() error { return p.run(ingest, perSpace, k.pace) })
 	}
@@ -64,8 +66,8 @@ func TestKilled(t *testing.T) {
 	took := time.Since(began)
 
 	l := newLedger(producers)
-	t.Logf("seed %d: %d ids, %d writes and %d forgets acknowledged in %.1f s, with the worker killed %d times (%d while it started) and the gateway %d times",
-		start, len(l.live)+len(l.forgotten), l.observed, l.forgets, took.Seconds(), k.kills.Load(), k.early, k.gateways)
+	t.Logf("seed %d: %d ids, %d writes and %d forgets acknowledged in %.1f s, with the worker killed %d times (%d while it started) the gateway %d and nats-server %d times",
+		start, len(l.live)+len(l.forgotten), l.observed, l.forgets, took.Seconds(), k.kills.Load(), k.early, k.gateways, k.servers)
 	t.Logf("%d tries again, %d results of writes that had been taken before; %d recalls answered meanwhile, %d not", l.retried, l.duplicate, l.verified, l.unheard)
 	if k.kills.Load() < minKills || k.gateways < minGateway || l.observed < killSpaces*perSpace || l.verified == 0 || len(l.forgotten) == 0 {
 		t.Error("that is too little of something")
@@ -88,17 +90,21 @@ func TestKilled(t *testing.T) {
 
 // killing kills the daemons of a test that goes on meanwhile.
 type killing struct {
-	worker, gateway *daemon
-	random          *rand.Rand
+	worker, gateway, nats *process
+	random                *rand.Rand
 
-	kills    atomic.Int64 // of the worker
-	early    int          // of them, before it was ready
-	gateways int
+	kills             atomic.Int64 // of the worker
+	early             int          // of them, before it was ready
+	gateways, servers int          // kills of the gateway and of nats-server
+	// victim is the process that is to die with the next acknowledgement: an acknowledgement that came too early is then
+	// one of something that never happens.
+	victim atomic.Pointer[os.Process]
 }
 
 // until kills until the producers have finished, and returns their error. The worker is running then.
 func (k *killing) until(finished <-chan error) error {
-	for next := 2; ; {
+	others := []*process{k.gateway, k.nats, k.gateway}
+	for next, turn := 2, 0; ; next-- {
 		// Short enough to hit it while it starts, long enough that it gets somewhere.
 		moment := time.NewTimer(time.Duration(5+k.random.IntN(700)) * time.Millisecond)
 		select {
@@ -113,12 +119,38 @@ func (k *killing) until(finished <-chan error) error {
 		k.worker.kill()
 		k.worker.start()
 		k.kills.Add(1)
-		if next--; next == 0 {
-			k.gateway.kill()
-			k.gateway.start()
-			k.gateways++
-			next = 3 + k.random.IntN(5)
+		if next > 0 {
+			continue
 		}
+		next = 2 + k.random.IntN(4)
+		other := others[turn%len(others)]
+		if turn%2 == 0 {
+			other.kill()
+		} else {
+			k.victim.Store(other.cmd.Process)
+			select {
+			case err := <-finished:
+				return err
+			case <-other.done:
+			}
+		}
+		if code := other.wait(); code != -1 {
+			return fmt.Errorf("%s ended by itself with exit code %d", other.name, code)
+		}
+		other.start()
+		turn++
+		if other == k.nats {
+			k.servers++
+		} else {
+			k.gateways++
+		}
+	}
+}
+
+// acknowledged is called by the producers at each acknowledgement.
+func (k *killing) acknowledged() {
+	if p := k.victim.Swap(nil); p != nil {
+		_ = p.Kill() // It fails only when the process has ended, which until then finds out.
 	}
 }
 

@@ -38,6 +38,8 @@ type producer struct {
 	random *rand.Rand
 	// session makes the producer identify observations by session and sequence; otherwise each request has a key.
 	session string
+	// acknowledged is called at once when a request with observations is.
+	acknowledged func()
 
 	ledger map[string]*record
 	ids    []string // in the order of their first acknowledgement
@@ -64,9 +66,10 @@ func (f *figures) add(o figures) {
 	f.unheard += o.unheard
 }
 
-func newProducer(c *client.Client, number int, seed uint64) *producer {
+func newProducer(c *client.Client, number int, seed uint64, acknowledged func()) *producer {
 	p := &producer{
-		client: c, space: "kill-" + strconv.Itoa(number), random: rand.New(rand.NewPCG(seed, uint64(number))), ledger: map[string]*record{},
+		client: c, space: "kill-" + strconv.Itoa(number), random: rand.New(rand.NewPCG(seed, uint64(number))),
+		ledger: map[string]*record{}, acknowledged: acknowledged,
 	}
 	if number%2 == 1 {
 		p.session = p.space + "-session"
@@ -171,6 +174,7 @@ func (p *producer) observe(ctx context.Context, req *api.ObserveRequest) (result
 				return e
 			}
 		}
+		p.acknowledged()
 		results = resp.GetResults()
 		return nil
 	})

@@ -1,0 +1,210 @@
+package worker
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+func (v *service) recall(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
+	start := time.Now()
+	req, err := wire.DecodeRecall(f, body)
+	if err == nil {
+		err = wire.CheckRecall(req)
+	}
+	if err != nil {
+		return nil, err
+	}
+	space, err := v.spaceOf(header, req.GetSpace())
+	if err != nil {
+		return nil, err
+	}
+	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	q, err := v.query(space, req)
+	if err != nil {
+		return nil, err
+	}
+	store, m, staleness := v.view()
+	res, serr := store.Search(space, q)
+	if serr != nil {
+		return nil, storeError(serr)
+	}
+	include, _ := wire.ParseInclude(req.GetInclude())
+	hits, err := v.hits(res.Rows, include)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeRecall(f, &api.RecallResponse{
+		Hits: hits, Applied: v.position(m.applied), StalenessMs: staleness, Searched: uint64(res.Searched), Exact: res.Exact,
+		TookUs: uint64(time.Since(start).Microseconds()),
+	})
+}
+
+func (v *service) query(space string, req *api.RecallRequest) (vecstore.Query, *wire.Error) {
+	q := vecstore.Query{ID: req.GetId(), K: event.DefaultK, MinScore: float32(math.Inf(-1)), Now: time.Now()}
+	if req.K != nil {
+		q.K = int(req.GetK())
+	}
+	if req.MinScore != nil {
+		q.MinScore = req.GetMinScore()
+	}
+	if req.GetText() != "" {
+		return q, wire.Errorf(wire.CodeUnsupported, "text", "a shard has no embedder; ask %s", bus.RecallSubject(space))
+	}
+	if req.GetEmbedding() == nil {
+		return q, nil
+	}
+	def, ok := v.s.store.Load().Definition(space)
+	if !ok {
+		return q, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
+	}
+	packed, err := wire.EmbeddingF32(req.GetEmbedding(), def.Metric == vecstore.Cosine)
+	if err != nil {
+		return q, err
+	}
+	q.Vector = event.DecodeF32(make([]float32, 0, len(packed)/4), packed)
+	return q, nil
+}
+
+// hits makes the answer's hits out of rows.
+func (v *service) hits(rows []vecstore.Row, include wire.Include) ([]*api.Hit, *wire.Error) {
+	hits := make([]*api.Hit, len(rows))
+	for i, r := range rows {
+		o := new(api.Observation)
+		if err := proto.Unmarshal(r.Body, o); err != nil {
+			return nil, wire.Errorf(wire.CodeInternal, "", "the row of %q cannot be read: %v", r.ID, err)
+		}
+		h := &api.Hit{
+			Id: r.ID, Score: r.Score, ObservedAt: o.GetObservedAt(), Position: v.position(r.Sequence), Priority: o.GetPriority(),
+			Importance: o.GetImportance(), ExpiresAt: r.ExpiresAt, Session: o.GetSession(), Sequence: o.GetSequence(),
+		}
+		if include.Text {
+			h.Text = o.GetText()
+		}
+		if include.Metadata {
+			h.Metadata = o.GetMetadata()
+		}
+		if include.Embedding {
+			h.Embedding = &api.Embedding{Data: r.Vector, Encoding: api.Encoding_ENCODING_F32}
+		}
+		hits[i] = h
+	}
+	return hits, nil
+}
+
+func (v *service) get(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
+	req, err := wire.DecodeGet(f, body)
+	if err != nil {
+		return nil, err
+	}
+	space, err := v.spaceOf(header, req.GetSpace())
+	if err != nil {
+		return nil, err
+	}
+	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	store, m, staleness := v.view()
+	rows, serr := store.Get(space, req.GetIds(), time.Now())
+	if serr != nil {
+		return nil, storeError(serr)
+	}
+	include, _ := wire.ParseInclude(req.GetInclude())
+	hits, err := v.hits(rows, include)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeGet(f, &api.GetResponse{Observations: hits, Applied: v.position(m.applied), StalenessMs: staleness})
+}
+
+func (v *service) list(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
+	req, err := wire.DecodeList(f, body)
+	if err != nil {
+		return nil, err
+	}
+	space, err := v.spaceOf(header, req.GetSpace())
+	if err != nil {
+		return nil, err
+	}
+	before := uint64(0)
+	if req.GetBefore() != "" {
+		p, perr := event.ParsePosition(req.GetBefore())
+		if perr != nil || p.Epoch != v.s.w.Topology.Epoch || p.Shard != v.s.number {
+			return nil, wire.Errorf(wire.CodeInvalidPosition, "before", "%q is not a position of space %q", req.GetBefore(), space)
+		}
+		before = p.Sequence
+	}
+	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	limit := event.DefaultList
+	if req.Limit != nil {
+		limit = int(req.GetLimit())
+	}
+	store, m, staleness := v.view()
+	rows, more, serr := store.List(space, before, limit, time.Now())
+	if serr != nil {
+		return nil, storeError(serr)
+	}
+	include, _ := wire.ParseInclude(req.GetInclude())
+	hits, err := v.hits(rows, include)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeList(f, &api.ListResponse{Observations: hits, More: more, Applied: v.position(m.applied), StalenessMs: staleness})
+}
+
+func (v *service) spaces(_ context.Context, f wire.Format, _ string, body []byte) ([]byte, *wire.Error) {
+	req, err := wire.DecodeSpaces(f, body)
+	if err != nil {
+		return nil, err
+	}
+	store, m, staleness := v.view()
+	var all []vecstore.SpaceStats
+	if req.GetSpace() == "" {
+		all = store.AllStats()
+	} else if st, ok := store.Stats(req.GetSpace()); ok {
+		all = []vecstore.SpaceStats{st}
+	}
+	resp := &api.SpacesResponse{}
+	for i := range all {
+		resp.Spaces = append(resp.Spaces, &api.SpaceInfo{
+			Definition: definitionMessage(&all[i].Definition), Shard: uint32(v.s.number), Observations: all[i].Observations,
+			RowsInTail: all[i].Tail, RowsInGraph: all[i].Graph, RowsDead: all[i].Dead, Applied: v.position(m.applied), StalenessMs: staleness,
+		})
+	}
+	return wire.EncodeSpaces(f, resp, false)
+}
+
+func (v *service) await(ctx context.Context, _ wire.Format, _ string, body []byte) ([]byte, *wire.Error) {
+	req := new(api.AwaitRequest)
+	if proto.Unmarshal(body, req) != nil {
+		return nil, wire.Errorf(wire.CodeMalformed, "", "the body is not the protobuf of an AwaitRequest")
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.GetDeadlineMs())*time.Millisecond)
+	defer cancel()
+	if err := v.reach(ctx, req.GetSequence()); err != nil {
+		return nil, err
+	}
+	b, err := proto.Marshal(&api.AwaitResponse{Applied: v.s.mark.read().applied})
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the answer: %v", err)
+	}
+	return b, nil
+}

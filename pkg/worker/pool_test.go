@@ -1,0 +1,237 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/vecstore"
+)
+
+// Under many index workers that steal all the time, each space has one writer, and it gets events in their order.
+func TestOneWriterASpaceInOrder(t *testing.T) {
+	const spaces, events = 12, 6_000
+	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.Steal, c.MinBatch, c.MaxBatch = 4, 1, 1, 4 })
+	type writer struct {
+		busy atomic.Bool
+		last uint64
+	}
+	writers := map[string]*writer{}
+	var define []vecstore.Event
+	for i := range spaces {
+		define = append(define, definition(fmt.Sprint("s", i)))
+		writers[fmt.Sprint("s", i)] = new(writer)
+	}
+	b.pool.apply = func(s *vecstore.Shard, evs []*vecstore.Event, applied uint64) (int, error) {
+		w := writers[evs[0].Space]
+		if !w.busy.CompareAndSwap(false, true) {
+			t.Errorf("two writers of %s", evs[0].Space)
+		}
+		defer w.busy.Store(false)
+		for _, e := range evs {
+			if e.Sequence <= w.last {
+				t.Errorf("%s: sequence %d after %d", e.Space, e.Sequence, w.last)
+			}
+			w.last = e.Sequence
+		}
+		return s.Apply(evs, applied)
+	}
+	b.push(0, define...)
+	var last uint64
+	for i := 0; i < events; {
+		var batch []vecstore.Event
+		for range 50 {
+			batch = append(batch, row(fmt.Sprint("s", (i*i)%spaces), "x", float32(i)))
+			i++
+		}
+		last = b.push(0, batch...)
+	}
+	b.await(0, last)
+	for name, w := range writers {
+		if w.last == 0 {
+			continue // no square has this remainder
+		}
+		rows, err := b.shards[0].store.Load().Get(name, []string{"x"}, time.Now())
+		if err != nil || len(rows) != 1 || rows[0].Sequence != w.last {
+			t.Errorf("%s: %v, %v; want the version of sequence %d", name, rows, err, w.last)
+		}
+	}
+	if n := counted(b.Metrics.WorkStolen); n == 0 {
+		t.Error("nothing was stolen")
+	}
+	if n := b.pool.routed.Load(); n != 0 {
+		t.Errorf("%d tasks count as routed at the end", n)
+	}
+	for _, w := range b.pool.workers {
+		if n := w.load.Load(); n != 0 {
+			t.Errorf("index worker %d has a load of %d at the end", w.id, n)
+		}
+	}
+}
+
+// One index worker has every space and is stuck in the first: the others sleep, and must be woken to take the rest.
+func TestWholeSpacesAreStolen(t *testing.T) {
+	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.Steal, c.MinBatch, c.MaxBatch = 3, 2, 10, 100 })
+	s := b.shards[0]
+	var events []vecstore.Event
+	for i := range 8 {
+		name := fmt.Sprint("s", i)
+		b.push(0, definition(name))
+		events = append(events, row(name, "x", 1))
+	}
+	b.await(0, b.push(0, events...))
+	for _, w := range b.pool.workers {
+		until(t, "the index workers sleep", w.parked.Load)
+	}
+	if !s.routing.CompareAndSwap(false, true) {
+		t.Fatal("routed while everybody sleeps")
+	}
+	for _, m := range s.mailboxes {
+		m.home = 0 // the one that is woken first
+	}
+	s.routing.Store(false)
+
+	stuck := make(chan struct{})
+	b.pool.apply = func(s *vecstore.Shard, evs []*vecstore.Event, applied uint64) (int, error) {
+		if evs[0].Space == "s0" {
+			<-stuck
+		}
+		return s.Apply(evs, applied)
+	}
+	before := counted(b.Metrics.WorkStolen)
+	last := b.push(0, events...)
+	until(t, "the spaces that are not stuck are worked off", func() bool { return b.pool.routed.Load() == 1 })
+	if n := counted(b.Metrics.WorkStolen) - before; n != 7 {
+		t.Errorf("%d spaces were stolen, want 7", n)
+	}
+	if applied := s.mark.read().applied; applied != last-8 {
+		t.Errorf("applied %d while the first of 8 is stuck, want %d", applied, last-8)
+	}
+	close(stuck)
+	b.await(0, last)
+}
+
+// From idle, one event at a time: each wakes somebody up.
+func TestNoWakeUpIsLost(t *testing.T) {
+	const rounds = 10_000
+	b := newBench(t, 1, func(c *Config) { c.MinBatch, c.MaxBatch = 1, 8 })
+	b.push(0, definition("a"), definition("b"))
+	start := time.Now()
+	for i := range rounds {
+		last := b.push(0, row([]string{"a", "b"}[i%2], "x", 1))
+		if err := b.shards[0].mark.await(b.ctx, last); err != nil {
+			t.Fatalf("round %d: nobody woke up: %v", i, err)
+		}
+	}
+	t.Logf("%.0f wake-ups a second", rounds/time.Since(start).Seconds())
+}
+
+// Many producers' shards at once, from idle and not, end with nothing left lying.
+func TestNothingIsLeftLying(t *testing.T) {
+	b := newBench(t, 4, func(c *Config) { c.Steal, c.MinBatch, c.MaxBatch, c.Queue.Capacity = 3, 1, 4, 16 })
+	var producers sync.WaitGroup
+	for n := range b.shards {
+		b.push(n, definition("a"), definition("b"), definition("c"))
+		producers.Go(func() {
+			for i := range 600 {
+				last := b.push(n, row("a", "x", 1), row("b", "x", 1), row("c", "x", 1))
+				if i%7 == 0 {
+					if err := b.shards[n].mark.await(b.ctx, last); err != nil {
+						t.Errorf("shard %d, round %d: %v", n, i, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	producers.Wait()
+	for n, s := range b.shards {
+		b.await(n, s.mark.fetched())
+	}
+}
+
+// A shard whose lanes are never empty does not keep an index worker from the others.
+func TestNoShardStarves(t *testing.T) {
+	for busy := range 2 {
+		b := newBench(t, 2, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch, c.Steal = 1, 1, 4, 1 })
+		w := b.byHand()
+		for n := range b.shards {
+			b.push(n, definition("a"))
+		}
+		for range 100 {
+			b.push(busy, row("a", "x", 1))
+		}
+		last := b.push(1-busy, row("a", "x", 1))
+		for range 6 {
+			w.turn()
+		}
+		if b.shards[busy].queued() == 0 {
+			t.Fatal("the busy shard is empty, which proves nothing")
+		}
+		if applied := b.shards[1-busy].mark.read().applied; applied != last {
+			t.Errorf("shard %d waits behind shard %d: applied %d, want %d", 1-busy, busy, applied, last)
+		}
+	}
+}
+
+// What is high overtakes the normal backlog of its shard, but for what has left the lanes and a share of one in eight.
+func TestHighOvertakesABacklog(t *testing.T) {
+	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch, c.Steal = 1, 1, 8, 1 })
+	w := b.byHand()
+	var order []uint64
+	b.pool.apply = func(s *vecstore.Shard, evs []*vecstore.Event, applied uint64) (int, error) {
+		for _, e := range evs {
+			order = append(order, e.Sequence)
+		}
+		return s.Apply(evs, applied)
+	}
+	b.push(0, definition("a"))
+	var last uint64
+	for range 80 {
+		last = b.push(0, row("a", "x", 1))
+	}
+	forgets := b.push(0, vecstore.Event{Kind: vecstore.KindForget, Space: "a", IDs: []string{"x"}}, vecstore.Event{Kind: vecstore.KindForget, Space: "a", IDs: []string{"x"}})
+	for w.turn() {
+	}
+	if len(order) != 82 {
+		t.Fatalf("%d were applied, want 82", len(order))
+	}
+	if order[0] != last+1 || order[1] != forgets || order[2] != 2 {
+		t.Errorf("applied in the order %v", order[:8])
+	}
+	if n := b.count("a"); n != 0 {
+		t.Errorf("%d observations are left; all are older than the forget that overtook them", n)
+	}
+}
+
+// The mailbox of a space keeps it in memory, so it goes when the space is dropped.
+func TestDroppedSpacesLeave(t *testing.T) {
+	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch = 1, 1, 2 })
+	w := b.byHand()
+	b.push(0, definition("a"), definition("b"), row("a", "x", 1), row("b", "x", 1))
+	for w.turn() {
+	}
+	// Some of a's events are in its mailbox, some still in the lanes, when it is dropped.
+	b.push(0, row("a", "1", 1), row("a", "2", 1), row("a", "3", 1))
+	w.pump()
+	b.push(0, vecstore.Event{Kind: vecstore.KindDrop, Space: "a", Generation: 1})
+	for w.turn() {
+	}
+	last := b.push(0, row("b", "y", 1))
+	for w.turn() {
+	}
+	b.await(0, last)
+	if n := len(b.shards[0].mailboxes); n != 1 {
+		t.Errorf("%d mailboxes are left, want that of b alone", n)
+	}
+}
+
+func (b *bench) count(space string) int {
+	st, ok := b.shards[0].store.Load().Stats(space)
+	if !ok {
+		b.t.Fatalf("there is no space %q", space)
+	}
+	return int(st.Observations)
+}
