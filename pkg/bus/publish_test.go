@@ -194,6 +194,7 @@ func TestPublishAllConcurrently(t *testing.T) {
 
 // The commit reached the server, and its acknowledgement did not come back: one message each all the same.
 func TestLostAcknowledgement(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := bustest.Start(t)
 	js := oneLog(t, s.Connect())
 	lossy := startProxy(t, strings.TrimPrefix(s.URL(), "nats://"))
@@ -222,6 +223,7 @@ func TestLostAcknowledgement(t *testing.T) {
 
 // The server stops in the middle and comes back: every outcome is known in the end, and no id has two messages.
 func TestServerStopsMidway(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := bustest.Start(t)
 	c := s.Connect()
 	js := oneLog(t, c)

@@ -41,7 +41,10 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 		req.IdempotencyKey = nuid.Next()
 	}
 	for {
-		resp, err := c.Observe(ctx, space, req)
+		// A gateway that dies does not answer: without a bound of its own that try would take all the time there is.
+		try, cancel := context.WithTimeout(ctx, tryTimeout(req.GetDeadlineMs()))
+		resp, err := c.Observe(try, space, req)
+		cancel()
 		var e *wire.Error
 		if err == nil || !errors.As(err, &e) {
 			return resp, err
@@ -66,6 +69,14 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 		case <-t.C:
 		}
 	}
+}
+
+// tryTimeout is how long a try waits for its answer: longer than a gateway that lives takes to give one.
+func tryTimeout(deadlineMS uint32) time.Duration {
+	if deadlineMS == 0 {
+		return DefaultTimeout
+	}
+	return time.Duration(deadlineMS)*time.Millisecond + 500*time.Millisecond
 }
 
 // Recall returns the nearest observations of a space. The error is an *wire.Error.

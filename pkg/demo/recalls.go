@@ -122,7 +122,7 @@ func (r *recaller) ask(ctx context.Context, t topic, due time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed == nil {
-		_ = fmt.Errorf("recalling from space %s while it loads: %w", t.space, err)
+		r.failed = fmt.Errorf("recalling from space %s while it loads: %w", t.space, err)
 	}
 }
 

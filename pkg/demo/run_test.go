@@ -126,7 +126,9 @@ func TestRunData(t *testing.T) {
 
 	recalls := &recaller{client: client.New(conn.NC), topics: &topics{}}
 	recalls.topics.add("no.such", "anything")
-	if err := recalls.run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no.such") {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := recalls.run(ctx, nil); err == nil || !strings.Contains(err.Error(), "no.such") {
 		t.Errorf("recalls that nobody answers: %v", err)
 	}
 }

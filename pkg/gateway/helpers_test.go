@@ -120,7 +120,7 @@ func open(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) (g *gatewa
 		t.Fatal(err)
 	}
 	return g, func() {
-		if err := spaces.Close(); err != nil && conn.NC.IsConnected() {
+		if err := spaces.Close(); err != nil {
 			t.Error(err)
 		}
 	}

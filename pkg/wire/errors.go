@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -66,9 +67,23 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
-// Errorf returns an error of a code about a field, which may be empty.
+// Errorf returns an error of a code about a field, which may be empty. What is quoted of a request may be long or no
+// text at all, and the answer must fit a message and its headers: it is cut off.
 func Errorf(code Code, field, format string, args ...any) *Error {
-	return &Error{Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Field: clip(field, maxField), Message: clip(fmt.Sprintf(format, args...), maxMessage)}
+}
+
+// The longest field and message of an error, in bytes.
+const (
+	maxField   = 128
+	maxMessage = 1024
+)
+
+func clip(s string, most int) string {
+	if len(s) > most {
+		s = s[:most-len("…")] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 func (e *Error) Error() string {

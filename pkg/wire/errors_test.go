@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -160,5 +162,20 @@ func TestNames(t *testing.T) {
 	refused(t, err, wire.CodeInvalidArgument, "acknowledgement")
 	if got := wire.MetricName(9); got != "9" {
 		t.Errorf("metric 9 is %q", got)
+	}
+}
+
+// An answer fits a message, whatever was sent.
+func TestErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("é", 1<<19)
+	_, _, unknown := wire.DecodeObserve(wire.JSON, []byte(`[{},{"`+long+`":1}]`))
+	_, contentType := wire.FormatOf("x/"+long, nil)
+	for name, e := range map[string]*wire.Error{
+		"unknown field": unknown, "content type": contentType, "space": wire.CheckSpace(long),
+		"not text": wire.Errorf(wire.CodeInternal, "a\xff", "b\xff"),
+	} {
+		if e == nil || len(e.Message) > 1024 || len(e.Field) > 160 || !utf8.ValidString(e.Message) || !utf8.ValidString(e.Field) {
+			t.Errorf("%s: %+.200v", name, e)
+		}
 	}
 }

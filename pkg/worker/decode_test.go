@@ -14,13 +14,16 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// poisons are messages of the log that cannot be applied where space "a" has dimension 3 and "b" is not defined, with
-// the reason of each. The subject is that of "a" unless it says something else.
-func poisons(t testing.TB) []struct {
+// poisoned is a message of the log that cannot be applied.
+type poisoned struct {
 	name, subject string
 	data          []byte
 	reason        wire.Code
-} {
+}
+
+// poisons are messages of the log that cannot be applied where space "a" has dimension 3 and "b" is not defined, with
+// the reason of each. The subject is that of "a" unless it says something else.
+func poisons(t testing.TB) []poisoned {
 	encode := func(e *api.LogEvent) []byte {
 		b, err := proto.Marshal(e)
 		if err != nil {
@@ -42,11 +45,7 @@ func poisons(t testing.TB) []struct {
 	a, nan, inf := bus.LogSubject(0, "a"), float32(math.NaN()), float32(math.Inf(1))
 	// Field 1, a string, of an Observation that is none.
 	notUTF8 := append([]byte{0x0a, byte(len("\x0a\x01\xff"))}, "\x0a\x01\xff"...)
-	return []struct {
-		name, subject string
-		data          []byte
-		reason        wire.Code
-	}{
+	return []poisoned{
 		{"not protobuf", a, []byte("\xff\xff\xff"), wire.CodeMalformed},
 		{"text that is not UTF-8", a, notUTF8, wire.CodeMalformed},
 		{"empty", a, nil, wire.CodeMalformed},

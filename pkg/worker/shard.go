@@ -136,13 +136,13 @@ func (s *shard) expect(ctx context.Context) error {
 	}
 	msg, err := stream.GetMsg(ctx, applied+1, jetstream.WithGetMsgSubject(">"))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		s.mark.expect(last-applied, time.Time{}) // all of it was deleted, as settle finds out
+		s.mark.expect(0, last, time.Time{}) // all of it was deleted, as settle finds out
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("looking at what comes behind position %d: %w", applied, err)
 	}
-	s.mark.expect(last-msg.Sequence+1, msg.Time)
+	s.mark.expect(last-msg.Sequence+1, last, msg.Time)
 	return nil
 }
 

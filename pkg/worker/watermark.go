@@ -24,6 +24,7 @@ type watermark struct {
 	reply     string    // of the message at applied: what acknowledges everything up to it
 	published time.Time // when the newest fetched message was published
 	pending   uint64    // how many the server said stand behind it
+	end       uint64    // sequence that the stream reaches at the least, as far as is known
 	total     uint64    // events applied since the start
 	waiters   []*waiter
 }
@@ -55,7 +56,7 @@ func (w *watermark) begin(ctx context.Context, s slot, pending uint64) (ticket u
 			w.ring[ticket%uint64(len(w.ring))] = s
 			w.tail++
 			w.bytes += s.bytes
-			w.published, w.pending = s.published, pending
+			w.published, w.pending, w.end = s.published, pending, max(w.end, s.sequence+pending)
 			w.mu.Unlock()
 			return ticket, nil
 		}
@@ -144,16 +145,13 @@ type mark struct {
 func (w *watermark) read() mark {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := mark{applied: w.applied, reply: w.reply, outstanding: int(w.tail - w.head), total: w.total}
-	m.last = w.applied
+	m := mark{applied: w.applied, reply: w.reply, outstanding: int(w.tail - w.head), total: w.total, last: max(w.applied, w.end)}
 	if w.head < w.tail {
 		m.oldest = w.ring[w.head%uint64(len(w.ring))].published
-		m.last = max(m.last, w.ring[(w.tail-1)%uint64(len(w.ring))].sequence)
 	} else if w.pending > 0 {
 		// What stands behind the newest delivery was published no earlier than that.
 		m.oldest = w.published
 	}
-	m.last += w.pending
 	return m
 }
 
@@ -162,15 +160,15 @@ func (w *watermark) correct(applied, pending uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.head == w.tail && w.applied == applied {
-		w.pending = pending
+		w.pending, w.end = pending, applied+pending
 	}
 }
 
-// expect notes what the stream has beyond applied, before anything was begun.
-func (w *watermark) expect(pending uint64, published time.Time) {
+// expect notes what the stream has beyond applied, and when the oldest of it was published, before anything was begun.
+func (w *watermark) expect(pending, last uint64, published time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pending, w.published = pending, published
+	w.pending, w.end, w.published = pending, last, published
 }
 
 // pass moves applied over sequences that the stream no longer has; nothing is outstanding.
@@ -252,5 +250,5 @@ func (w *watermark) retract(ticket uint64) {
 func (w *watermark) restart(applied uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.applied, w.reply, w.pending = applied, "", 0
+	w.applied, w.reply, w.pending, w.end = applied, "", 0, 0
 }

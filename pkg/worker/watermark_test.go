@@ -102,7 +102,7 @@ func TestWatermarkRetract(t *testing.T) {
 
 // Many goroutines complete in any order; applied never runs ahead of what is done, and ends at the end.
 func TestWatermarkUnderConcurrency(t *testing.T) {
-	const events = 4_000
+	const events = 1_000
 	w := newWatermark(64, 1<<20, 0)
 	tickets := make(chan [2]uint64, 64)
 	var done [events + 1]bool
@@ -173,5 +173,41 @@ func TestPendingCountsAsStaleUntilCorrected(t *testing.T) {
 	w.correct(1, 0)
 	if m := w.read(); m.last != 1 || !m.oldest.IsZero() {
 		t.Fatalf("after the correction: %+v", m)
+	}
+}
+
+func TestWatermarkPassesWhatWasDeleted(t *testing.T) {
+	w := newWatermark(4, 100, 5)
+	w.expect(2, 9, time.Unix(7, 0))
+	if m := w.read(); m.last != 9 || m.applied != 5 || !m.oldest.Equal(time.Unix(7, 0)) {
+		t.Fatalf("with a backlog that is known and not begun: %+v", m)
+	}
+	reached := make(chan error, 1)
+	go func() { reached <- w.await(t.Context(), 8) }()
+	until(t, "somebody waits", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.waiters) == 1
+	})
+	ticket := begin(t, w, 6)
+	w.pass(9)
+	if m := w.read(); m.applied != 5 {
+		t.Fatalf("passed over what is outstanding: %+v", m)
+	}
+	w.complete(ticket)
+	w.pass(9)
+	if m := w.read(); m.applied != 9 || m.last != 9 || !m.oldest.IsZero() {
+		t.Fatalf("after what is left was passed: %+v", m)
+	}
+	if err := <-reached; err != nil {
+		t.Fatal(err)
+	}
+	w.pass(3)
+	if m := w.read(); m.applied != 9 {
+		t.Fatalf("passed back: %+v", m)
+	}
+	w.restart(2)
+	if m := w.read(); m.applied != 2 || m.last != 2 || m.reply != "" {
+		t.Fatalf("of another stream: %+v", m)
 	}
 }

@@ -24,12 +24,13 @@ const (
 	perSpace     = 2_500 // ids
 	minKills     = 20    // of the worker
 	minGateway   = 3     // of the gateway
+	minServer    = 2     // of nats-server
 	killDeadline = 85 * time.Second
 )
 
-// While 20,000 observations come in, the worker is killed at random moments and started again at once, and the gateway
-// a few times. What was acknowledged is there, once; what was forgotten is not; and a worker that begins with nothing
-// comes to the same.
+// While 20,000 observations come in, the worker is killed at random moments and started again at once, and now and then
+// the gateway or nats-server. What was acknowledged is there, once; what was forgotten is not; and a worker that begins
+// with nothing comes to the same.
 func TestKilled(t *testing.T) {
 	start := *seed
 	if start == 0 {
@@ -66,15 +67,16 @@ func TestKilled(t *testing.T) {
 	took := time.Since(began)
 
 	l := newLedger(producers)
-	t.Logf("seed %d: %d ids, %d writes and %d forgets acknowledged in %.1f s, with the worker killed %d times (%d while it started) the gateway %d and nats-server %d times",
+	t.Logf("seed %d: %d ids, %d writes and %d forgets acknowledged in %.1f s, with the worker killed %d times (%d while it started), the gateway %d and nats-server %d times",
 		start, len(l.live)+len(l.forgotten), l.observed, l.forgets, took.Seconds(), k.kills.Load(), k.early, k.gateways, k.servers)
 	t.Logf("%d tries again, %d results of writes that had been taken before; %d recalls answered meanwhile, %d not", l.retried, l.duplicate, l.verified, l.unheard)
-	if k.kills.Load() < minKills || k.gateways < minGateway || l.observed < killSpaces*perSpace || l.verified == 0 || len(l.forgotten) == 0 {
+	if k.kills.Load() < minKills || k.gateways < minGateway || k.servers < minServer || l.observed < killSpaces*perSpace || l.verified == 0 || len(l.forgotten) == 0 {
 		t.Error("that is too little of something")
 	}
 
 	worker.ready()
-	l.verify(t, ctx, client.New(conn.NC))
+	l.answered(ctx, t, client.New(conn.NC))
+	l.verify(ctx, t, client.New(conn.NC))
 	noRebuild(t, dir, worker)
 	writtenOnce(t, conn.JS, l)
 
@@ -82,7 +84,7 @@ func TestKilled(t *testing.T) {
 	worker.stop()
 	worker.args = append(worker.args, "--dir", filepath.Join(t.TempDir(), "fresh"))
 	worker.run()
-	l.verify(t, ctx, client.New(conn.NC))
+	l.verify(ctx, t, client.New(conn.NC))
 	if !t.Failed() {
 		t.Logf("the whole test took %.1f s", time.Since(began).Seconds())
 	}
@@ -122,7 +124,7 @@ func (k *killing) until(finished <-chan error) error {
 		if next > 0 {
 			continue
 		}
-		next = 2 + k.random.IntN(4)
+		next = 2 + k.random.IntN(3)
 		other := others[turn%len(others)]
 		if turn%2 == 0 {
 			other.kill()
@@ -130,6 +132,10 @@ func (k *killing) until(finished <-chan error) error {
 			k.victim.Store(other.cmd.Process)
 			select {
 			case err := <-finished:
+				if k.victim.Swap(nil) == nil { // the last acknowledgement of all was its end
+					other.wait()
+					other.start()
+				}
 				return err
 			case <-other.done:
 			}

@@ -37,8 +37,20 @@ func newLedger(producers []*producer) *ledger {
 	return l
 }
 
+// answered waits until each space is recalled: the last kill may have been a moment ago, and who lived through it is on
+// the way back to nats-server.
+func (l *ledger) answered(ctx context.Context, t *testing.T, c *client.Client) {
+	t.Helper()
+	for _, p := range l.producers {
+		eventually(t, startTimeout, func() error {
+			_, err := recallOwn(ctx, c, p.space, p.ledger[p.ids[0]].vector, "", askedDeadline)
+			return err
+		})
+	}
+}
+
 // verify asks Engram for everything that was acknowledged, and for what was forgotten.
-func (l *ledger) verify(t *testing.T, ctx context.Context, c *client.Client) {
+func (l *ledger) verify(ctx context.Context, t *testing.T, c *client.Client) {
 	t.Helper()
 	began := time.Now()
 	group, ctx := errgroup.WithContext(ctx)

@@ -94,15 +94,21 @@ func TestNATSGoesAway(t *testing.T) {
 	}
 }
 
-// A daemon that is started before its NATS server waits for it.
+// A daemon that is started before its NATS server waits for it, and can be interrupted while it does.
 func TestNATSComesLate(t *testing.T) {
 	nats := startNATS(t)
 	nats.stop()
 	gateway := newDaemon(t, nats, "ingest-gateway", "ingest-gateway", "--http", "127.0.0.1:0")
 	worker := newDaemon(t, nats, "space-worker", "space-worker", "--dir", filepath.Join(t.TempDir(), "worker"))
-	gateway.start()
-	worker.start()
-	gateway.prints(func() bool { return strings.Contains(string(gateway.output()), "NATS") })
+	recall := newDaemon(t, nats, "recall-api", "recall-api", "--http", "127.0.0.1:0")
+	for _, p := range []*daemon{gateway, worker, recall} {
+		p.start()
+		p.prints(func() bool { return strings.Contains(string(p.output()), "NATS") })
+	}
+	recall.signal(syscall.SIGINT)
+	if code := recall.wait(); code != 130 {
+		t.Errorf("waiting for NATS, recall-api ended with exit code %d after SIGINT", code)
+	}
 	nats.run()
 	gateway.ready()
 	worker.ready()

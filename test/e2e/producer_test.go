@@ -18,7 +18,7 @@ import (
 
 const (
 	dimension = 32
-	// tryTimeout bounds one try of a request. A try that a killed process does not answer takes all of it.
+	// tryTimeout bounds one try of a forget or a recall. A try that a killed process does not answer takes all of it.
 	tryTimeout = 800 * time.Millisecond
 	// askedDeadline is what a request asks the gateway for: less, so that its refusal still arrives.
 	askedDeadline = 500 * time.Millisecond
@@ -161,7 +161,8 @@ func (p *producer) batch(ctx context.Context, number, size int) error {
 
 // observe sends a request until each of its observations is acknowledged.
 func (p *producer) observe(ctx context.Context, req *api.ObserveRequest) (results []*api.ObserveResult, err error) {
-	err = p.retry(ctx, func(ctx context.Context) error {
+	// The client has the time of many tries: it is to bound each by the request's own deadline.
+	err = p.retry(ctx, 20*time.Second, func(ctx context.Context) error {
 		resp, err := p.client.ObserveRetrying(ctx, p.space, req, func(*wire.Error) { p.retried++ })
 		if err != nil {
 			return err
@@ -189,7 +190,7 @@ func (p *producer) forget(ctx context.Context, number int) error {
 	for range 1 + p.random.IntN(20) {
 		req.Ids = append(req.Ids, p.ids[p.random.IntN(len(p.ids))])
 	}
-	err := p.retry(ctx, func(ctx context.Context) error {
+	err := p.retry(ctx, tryTimeout, func(ctx context.Context) error {
 		resp, err := p.client.Forget(ctx, p.space, req)
 		if err == nil {
 			p.last = resp.GetPosition()
@@ -207,10 +208,10 @@ func (p *producer) forget(ctx context.Context, number int) error {
 }
 
 // retry repeats a request, each try within its time, for as long as it fails for a reason that passes.
-func (p *producer) retry(ctx context.Context, try func(context.Context) error) error {
+func (p *producer) retry(ctx context.Context, within time.Duration, try func(context.Context) error) error {
 	for {
-		within, cancel := context.WithTimeout(ctx, tryTimeout)
-		err := try(within)
+		limited, cancel := context.WithTimeout(ctx, within)
+		err := try(limited)
 		cancel()
 		if err == nil {
 			return nil
