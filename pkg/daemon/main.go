@@ -120,29 +120,24 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 		return err
 	}
 	stops = append(stops, func() error { conn.Close(); return nil })
-	env, gatherer, stopEnv, err := NewEnv(conn, log)
-	if err != nil {
-		return err
-	}
-	stops = append(stops, stopEnv)
-	part, err := p.Start(ctx, cfg, env)
+	part, err := p.start(ctx, cfg, conn, log)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while it started
 		}
 		return err
 	}
-	stops = append(stops, part.Close)
+	stops = append(stops, part.stopEnv, part.Close)
 	event := log.Info().Str("version", version.String())
 	if common.Metrics != "" {
-		m, err := metrics.Serve(common.Metrics, gatherer, metrics.Checks{p.Name: part.Ready})
+		m, err := metrics.Serve(common.Metrics, part.gatherer, metrics.Checks{p.Name: part.Ready})
 		if err != nil {
 			return err
 		}
 		stops = append(stops, func() error { return withTimeout(m.Shutdown) })
 		event = event.Str("metrics", m.Addr())
 	}
-	if h, ok := part.(interface{ Handler() http.Handler }); ok && addr != "" {
+	if h, ok := part.Part.(interface{ Handler() http.Handler }); ok && addr != "" {
 		s, err := ServeHTTP(addr, h.Handler())
 		if err != nil {
 			return err

@@ -33,9 +33,7 @@ type bad struct {
 	field string
 }
 
-const taken = "bad-input"
-
-func badInputs() map[string]bad {
+func badInputs(fresh string) map[string]bad {
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
 	long := func(n int) string { return strings.Repeat("x", n) }
 	embedded := func(more string) string { return `{"embedding":[1,2,3]` + more + `}` }
@@ -55,20 +53,20 @@ func badInputs() map[string]bad {
 	}
 	return map[string]bad{
 		"wrong dimension":            {"", `{"embedding":[1,2]}`, vector(f32(1, 2)), wire.CodeWrongDimension, "embedding"},
-		"wrong dimension, new space": {"bad-new", `{"embedding":[]}`, vector(f32()), wire.CodeInvalidEmbedding, "embedding"},
+		"wrong dimension, new space": {fresh, `{"embedding":[]}`, vector(f32()), wire.CodeInvalidEmbedding, "embedding"},
 		"NaN":                        {"", packed(f32(1, nan, 3)), vector(f32(1, nan, 3)), wire.CodeInvalidEmbedding, "embedding"},
-		"NaN, new space":             {"bad-new", packed(f32(nan)), vector(f32(nan)), wire.CodeInvalidEmbedding, "embedding"},
+		"NaN, new space":             {fresh, packed(f32(nan)), vector(f32(nan)), wire.CodeInvalidEmbedding, "embedding"},
 		"infinity":                   {"", packed(f32(inf, 2, 3)), vector(f32(inf, 2, 3)), wire.CodeInvalidEmbedding, "embedding"},
 		"overflow":                   {"", `{"embedding":[1e400,2,3]}`, nil, wire.CodeInvalidEmbedding, "embedding"},
 		"zero vector":                {"", `{"embedding":[0,0,-0]}`, vector(f32(0, 0, 0)), wire.CodeInvalidEmbedding, "embedding"},
-		"zero vector, new space":     {"bad-new", `{"embedding":[0]}`, vector(f32(0)), wire.CodeInvalidEmbedding, "embedding"},
+		"zero vector, new space":     {fresh, `{"embedding":[0]}`, vector(f32(0)), wire.CodeInvalidEmbedding, "embedding"},
 		"odd bytes":                  {"", `{"embedding":"AAAA"}`, vector(&api.Embedding{Data: []byte{1, 2, 3}}), wire.CodeInvalidEmbedding, "embedding"},
 		"unknown encoding":           {"", "", vector(&api.Embedding{Data: []byte{1, 2, 3}, Encoding: 9}), wire.CodeUnknownEncoding, "embedding"},
 		"i8 without scale":           {"", "", vector(&api.Embedding{Data: []byte{1, 2, 3}, Encoding: api.Encoding_ENCODING_I8}), wire.CodeInvalidEmbedding, "embedding.scale"},
 		"too many components": {"", packed(f32(make([]float32, event.MaxDimension+1)...)),
 			vector(f32(make([]float32, event.MaxDimension+1)...)), wire.CodeTooLarge, "embedding"},
 		"neither text nor embedding": {"", `{}`, one(&api.Observation{}), wire.CodeInvalidEmbedding, "embedding"},
-		"text without a word":        {"bad-text", `{"text":"…"}`, one(&api.Observation{Text: "…"}), wire.CodeInvalidEmbedding, "text"},
+		"text without a word":        {fresh, `{"text":"…"}`, one(&api.Observation{Text: "…"}), wire.CodeInvalidEmbedding, "text"},
 
 		"illegal space":  {"Upper", embedded(""), with(func(*api.Observation) {}), wire.CodeInvalidSpace, "space"},
 		"space too long": {long(event.MaxSpaceName + 1), embedded(""), with(func(*api.Observation) {}), wire.CodeInvalidSpace, "space"},
@@ -188,10 +186,11 @@ func transports(t *testing.T, conn *bus.Conn) map[string]func(bad) (*wire.Error,
 // The whole list of bad input, on every transport that can carry it: the same structured error, and nothing published.
 func TestBadInput(t *testing.T) {
 	conn := connect(t)
+	taken := unique("bad-input")
 	define(t, conn, taken, f32(1, 2, 3))
 	ways := transports(t, conn)
 	before := lastSequences(t, conn.JS)
-	for name, b := range badInputs() {
+	for name, b := range badInputs(unique("bad-new")) {
 		if b.space == "" {
 			b.space = taken
 		}
@@ -224,6 +223,7 @@ func TestBadInput(t *testing.T) {
 // the other lines.
 func TestOneBadAmongMany(t *testing.T) {
 	conn := connect(t)
+	taken := unique("bad-input")
 	define(t, conn, taken, f32(1, 2, 3))
 	before := lastSequences(t, conn.JS)
 	const body = `[{"embedding":[1,2,3]},{"embedding":[1,2]},{"embedding":[3,2,1]}]`
@@ -285,6 +285,7 @@ func decodeLines(t *testing.T, text string) []lineResult {
 // What is over the size that a transport carries.
 func TestTooLargeForTheTransport(t *testing.T) {
 	conn := connect(t)
+	taken := unique("bad-input")
 	define(t, conn, taken, f32(1, 2, 3))
 	before := lastSequences(t, conn.JS)
 	huge := bytes.Repeat([]byte("x"), 1<<20+1)
@@ -363,7 +364,7 @@ func TestZeroVector(t *testing.T) {
 	for _, metric := range []string{"dot", "l2"} {
 		conn := connect(t)
 		g := core(t, conn, func(c *gateway.Config) { c.Space.Metric = metric })
-		space := "zero-" + metric
+		space := unique("zero-" + metric)
 		must(t, observe(g, space, one(&api.Observation{Id: "0", Embedding: f32(0, 0)})))
 		status, _, text := post(t, shared.HTTPAddr(), "/v1/spaces/"+space+"/observations", wire.TypeJSON, `{"embedding":[0,0],"acknowledgement":"searchable"}`)
 		if status != http.StatusOK {

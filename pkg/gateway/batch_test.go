@@ -15,7 +15,8 @@ import (
 
 // Many observations at once share commits: batches are atomic, contiguous, and far fewer than observations.
 func TestConcurrentObservationsShareCommits(t *testing.T) {
-	const n, space = 600, "batching"
+	const n = 600
+	space := unique("batching")
 	conn := connect(t)
 	g := core(t, conn, func(c *gateway.Config) { c.Batch.MaxSize, c.Batch.MaxDelay = 250, 20*time.Millisecond })
 	must(t, observe(g, space, one(&api.Observation{Id: "first", Embedding: f32(1, 2)})))
@@ -87,7 +88,7 @@ func requestOf(t *testing.T, id string) (n int) {
 
 // A request of the largest size fits one atomic batch, whatever the gateway's own batch size is.
 func TestLargestRequest(t *testing.T) {
-	const space = "largest"
+	space := unique("largest")
 	conn := connect(t)
 	g := core(t, conn, func(c *gateway.Config) { c.Batch.MaxSize = 10 })
 	req := new(api.ObserveRequest)
@@ -105,21 +106,22 @@ func TestLargestRequest(t *testing.T) {
 // What was taken before Close is answered by it, and nothing is taken after.
 func TestCloseAnswersWhatWasTaken(t *testing.T) {
 	conn := connect(t)
+	space := unique("closing")
 	g, release := open(t, conn, func(c *gateway.Config) { c.Batch.MaxDelay = 200 * time.Millisecond })
 	defer release()
-	must(t, observe(g, "closing", one(&api.Observation{Embedding: f32(1)})))
+	must(t, observe(g, space, one(&api.Observation{Embedding: f32(1)})))
 	var pending []<-chan answer
 	for i := range 50 {
-		pending = append(pending, observe(g, "closing", one(&api.Observation{Id: fmt.Sprint(i), Embedding: f32(1)})))
+		pending = append(pending, observe(g, space, one(&api.Observation{Id: fmt.Sprint(i), Embedding: f32(1)})))
 	}
-	pending = append(pending, observe(g, "closing-new", one(&api.Observation{Embedding: f32(1)})))
+	pending = append(pending, observe(g, unique("closing-new"), one(&api.Observation{Embedding: f32(1)})))
 	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range pending {
 		must(t, c)
 	}
-	a := <-observe(g, "closing", one(&api.Observation{Embedding: f32(1)}))
+	a := <-observe(g, space, one(&api.Observation{Embedding: f32(1)}))
 	if a.refused == nil || a.refused.Status() != 503 {
 		t.Errorf("after Close: %v, %v", a.resp, a.refused)
 	}

@@ -20,7 +20,7 @@ func TestFirstObservationsRace(t *testing.T) {
 	gateways := []*gateway.Gateway{core(t, a, nil), core(t, b, nil)}
 	winners := map[int]int{}
 	for round := range 4 {
-		space := fmt.Sprintf("race-%d", round)
+		space := unique("race")
 		pending := map[int][]<-chan answer{}
 		for i := range 50 {
 			dim := 3 + (i+round)%2
@@ -81,12 +81,13 @@ func make1(dim int) []float32 {
 func TestBadFirstObservationHurtsNobodyElse(t *testing.T) {
 	conn := connect(t)
 	g := core(t, conn, nil)
+	space := unique("bad-first")
 	var good, bad []<-chan answer
 	for i := range 40 {
 		if i%2 == 0 {
-			bad = append(bad, observe(g, "bad-first", one(&api.Observation{Embedding: f32(float32(math.NaN()), 1)})))
+			bad = append(bad, observe(g, space, one(&api.Observation{Embedding: f32(float32(math.NaN()), 1)})))
 		} else {
-			good = append(good, observe(g, "bad-first", one(&api.Observation{Embedding: f32(1, 2)})))
+			good = append(good, observe(g, space, one(&api.Observation{Embedding: f32(1, 2)})))
 		}
 	}
 	for _, c := range good {
@@ -107,7 +108,7 @@ func TestFirstRequestIsCheckedWhole(t *testing.T) {
 	for name, second := range map[string]*api.Observation{
 		"another dimension": {Embedding: f32(1)}, "no words": {Text: "?"},
 	} {
-		a := <-observe(g, "first-whole", &api.ObserveRequest{Observations: []*api.Observation{{Embedding: f32(1, 2)}, second}})
+		a := <-observe(g, unique("first-whole"), &api.ObserveRequest{Observations: []*api.Observation{{Embedding: f32(1, 2)}, second}})
 		if a.refused == nil {
 			t.Errorf("%s: taken as %v", name, a.resp)
 		}
@@ -122,8 +123,8 @@ func TestTextFitsTheSpaceThatIsThere(t *testing.T) {
 	a, b := connect(t), connect(t)
 	small := core(t, a, func(c *gateway.Config) { c.Space.Dimension = 16 })
 	large := core(t, b, func(c *gateway.Config) { c.Space.Dimension = 64 })
-	for round := range 3 {
-		space := fmt.Sprintf("text-race-%d", round)
+	for range 3 {
+		space := unique("text-race")
 		var pending []<-chan answer
 		for range 10 {
 			for _, g := range []*gateway.Gateway{small, large} {
@@ -138,11 +139,11 @@ func TestTextFitsTheSpaceThatIsThere(t *testing.T) {
 
 // A gateway that died between the bucket and the log leaves the rest to the next one.
 func TestDefinitionThatIsNotInTheLog(t *testing.T) {
-	const space = "half-defined"
+	space := unique("half-defined")
 	conn := connect(t)
 	g := core(t, conn, nil)
-	spaces := openRegistry(t, conn.JS)
-	if _, err := spaces.Create(t.Context(), &api.SpaceDefinition{Name: space, Dimension: 2, Metric: api.Metric_METRIC_COSINE, Embedder: "lexical", Engine: "exact"}); err != nil {
+	defs := openRegistry(t, conn.JS)
+	if _, err := defs.Create(t.Context(), &api.SpaceDefinition{Name: space, Dimension: 2, Metric: api.Metric_METRIC_COSINE, Embedder: "lexical", Engine: "exact"}); err != nil {
 		t.Fatal(err)
 	}
 	must(t, observe(g, space, one(&api.Observation{Id: "a", Embedding: f32(1, 2)})))
@@ -151,23 +152,24 @@ func TestDefinitionThatIsNotInTheLog(t *testing.T) {
 	if len(all) != 2 || proto.Unmarshal(all[0].Data(), ev) != nil || ev.GetDefine().GetDimension() != 2 {
 		t.Fatalf("%d messages, the first is %v", len(all), ev)
 	}
-	entry, err := spaces.Lookup(context.Background(), space)
+	entry, err := defs.Lookup(context.Background(), space)
 	if err != nil || entry == nil {
 		t.Fatal(entry, err)
 	}
-	eventually(t, "the bucket says that the definition is in the log", func() bool { return spaces.Get(space).GetLogged() })
+	eventually(t, "the bucket says that the definition is in the log", func() bool { return defs.Get(space).GetLogged() })
 }
 
 // No embedder, no text.
 func TestSpaceWithoutEmbedder(t *testing.T) {
 	conn := connect(t)
 	g := core(t, conn, func(c *gateway.Config) { c.Space.Embedder = "none" })
-	a := <-observe(g, "no-embedder", one(&api.Observation{Text: "a"}))
+	space := unique("no-embedder")
+	a := <-observe(g, space, one(&api.Observation{Text: "a"}))
 	if a.refused == nil || a.refused.Code != wire.CodeInvalidEmbedding {
 		t.Fatalf("new: %v, %v", a.resp, a.refused)
 	}
-	must(t, observe(g, "no-embedder", one(&api.Observation{Text: "a", Embedding: f32(1)})))
-	if a = <-observe(g, "no-embedder", one(&api.Observation{Text: "a"})); a.refused == nil || a.refused.Code != wire.CodeInvalidEmbedding {
+	must(t, observe(g, space, one(&api.Observation{Text: "a", Embedding: f32(1)})))
+	if a = <-observe(g, space, one(&api.Observation{Text: "a"})); a.refused == nil || a.refused.Code != wire.CodeInvalidEmbedding {
 		t.Fatalf("known: %v, %v", a.resp, a.refused)
 	}
 }

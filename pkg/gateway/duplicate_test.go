@@ -13,7 +13,7 @@ import (
 
 // A retry is answered with the position of the first try, whatever it says otherwise.
 func TestDuplicates(t *testing.T) {
-	const space = "duplicates"
+	space := unique("duplicates")
 	conn := connect(t)
 	g := core(t, conn, nil)
 	for name, request := range map[string]func(text string) *api.ObserveRequest{
@@ -56,7 +56,8 @@ func TestDuplicates(t *testing.T) {
 // Duplicates among many others, which the server refuses as a whole batch: they get their first positions, the others are
 // written once each.
 func TestDuplicatesInTheMiddleOfABatch(t *testing.T) {
-	const space, n = "duplicates-middle", 300
+	const n = 300
+	space := unique("duplicates-middle")
 	conn := connect(t)
 	g := core(t, conn, nil)
 	earlier := map[int]*api.ObserveResult{}
@@ -105,6 +106,7 @@ func TestDuplicatesInTheMiddleOfABatch(t *testing.T) {
 func TestWholeRequestAgain(t *testing.T) {
 	conn := connect(t)
 	g := core(t, conn, nil)
+	space := unique("whole-again")
 	request := func() *api.ObserveRequest {
 		req := &api.ObserveRequest{IdempotencyKey: "whole"}
 		for i := range 64 {
@@ -112,9 +114,9 @@ func TestWholeRequestAgain(t *testing.T) {
 		}
 		return req
 	}
-	first := must(t, observe(g, "whole-again", request()))
+	first := must(t, observe(g, space, request()))
 	before := lastSequences(t, conn.JS)
-	for i, r := range must(t, observe(g, "whole-again", request())) {
+	for i, r := range must(t, observe(g, space, request())) {
 		if !r.GetDuplicate() || r.GetPosition() != first[i].GetPosition() {
 			t.Errorf("observation %d: %v, then %v", i, first[i], r)
 		}
@@ -126,7 +128,7 @@ func TestWholeRequestAgain(t *testing.T) {
 
 // Over HTTP: a header's key, and NDJSON sent again under its key.
 func TestDuplicatesOverHTTP(t *testing.T) {
-	path := "/v1/spaces/duplicates-http/observations"
+	path := "/v1/spaces/" + unique("duplicates-http") + "/observations"
 	for range 2 {
 		status, _, body := post(t, shared.HTTPAddr(), path, "", `{"text":"once"}`, wire.HeaderIdempotencyKey, "h", wire.HeaderAck, "searchable")
 		if status != http.StatusOK || !strings.Contains(body, `"id":"h"`) || !strings.Contains(body, `"searchable":true`) {

@@ -59,7 +59,7 @@ func ids(t *testing.T, c *client.Client, space string) string {
 }
 
 func TestForgetAndObserveAgain(t *testing.T) {
-	const space = "forget"
+	space := unique("forget")
 	c := newClient(connect(t))
 	remember(t, c, space, &api.Observation{Id: "a", Embedding: f32(1, 0)}, &api.Observation{Id: "b", Embedding: f32(0, 1)})
 	forget(t, c, space, &api.ForgetRequest{Ids: []string{"a", "never was"}})
@@ -78,7 +78,7 @@ func TestForgetAndObserveAgain(t *testing.T) {
 
 // A key that was used for an observation, or that looks like what the gateway writes itself, takes nothing from a forget.
 func TestForgetHasWriteIDsOfItsOwn(t *testing.T) {
-	const space = "forget-keys"
+	space := unique("forget-keys")
 	c := newClient(connect(t))
 	for i, key := range []string{"k", "drop/1", "define/2", "forget/k"} {
 		resp, err := c.Observe(t.Context(), space, &api.ObserveRequest{IdempotencyKey: key, Observations: []*api.Observation{{Embedding: f32(1, float32(i))}}})
@@ -102,7 +102,7 @@ func TestForgetHasWriteIDsOfItsOwn(t *testing.T) {
 
 // A dropped space is gone, and its name is free for another dimension.
 func TestDropAndANewGeneration(t *testing.T) {
-	const space = "dropped"
+	space := unique("dropped")
 	conn := connect(t)
 	c := newClient(conn)
 	for generation, dim := range []int{2, 5, 2} {
@@ -128,12 +128,12 @@ func TestDropAndANewGeneration(t *testing.T) {
 
 // A gateway that died between the bucket and the log: the retry of the drop completes it.
 func TestDropThatIsNotInTheLog(t *testing.T) {
-	const space = "half-dropped"
+	space := unique("half-dropped")
 	conn := connect(t)
 	c := newClient(conn)
 	remember(t, c, space, &api.Observation{Id: "a", Embedding: f32(1, 0)})
-	spaces := openRegistry(t, conn.JS)
-	if _, err := spaces.Update(t.Context(), spaces.Get(space), func(d *api.SpaceDefinition) { d.Dropped, d.Logged = true, false }); err != nil {
+	defs := openRegistry(t, conn.JS)
+	if _, err := defs.Update(t.Context(), defs.Get(space), func(d *api.SpaceDefinition) { d.Dropped, d.Logged = true, false }); err != nil {
 		t.Fatal(err)
 	}
 	var e *wire.Error
@@ -162,7 +162,7 @@ func forgets(t *testing.T, conn *bus.Conn, space string) (n int) {
 }
 
 func TestBadForgets(t *testing.T) {
-	const space = "bad-forget"
+	space := unique("bad-forget")
 	conn := connect(t)
 	c := newClient(conn)
 	define(t, conn, space, f32(1))
@@ -211,7 +211,7 @@ func sameSequences(a, b map[string]uint64) bool {
 
 // What is published without a reply subject is taken all the same.
 func TestNoReply(t *testing.T) {
-	const space = "no-reply"
+	space := unique("no-reply")
 	conn := connect(t)
 	c := newClient(conn)
 	for _, m := range []*nats.Msg{
@@ -236,7 +236,7 @@ func TestNoReply(t *testing.T) {
 
 // Searchable means that recall finds it, at once, over NATS and HTTP.
 func TestSearchable(t *testing.T) {
-	const space = "searchable"
+	space := unique("searchable")
 	c := newClient(connect(t))
 	for i, id := range []string{"a", "b", "c", "d", "e"} {
 		v := f32(1, float32(i))

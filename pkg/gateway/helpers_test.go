@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func open(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) (g *gatewa
 	if err != nil {
 		t.Fatal(err)
 	}
-	spaces, err := registry.Open(ctx, conn.JS)
+	defs, err := registry.Open(ctx, conn.JS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,14 +114,14 @@ func open(t *testing.T, conn *bus.Conn, change func(*gateway.Config)) (g *gatewa
 		change(&cfg)
 	}
 	g, err = gateway.New(ctx, gateway.Options{
-		Config: cfg, Conn: conn.NC, JetStream: conn.JS, Topology: topology, Registry: spaces,
+		Config: cfg, Conn: conn.NC, JetStream: conn.JS, Topology: topology, Registry: defs,
 		Embedders: embed.NewSet(embed.NewLexical()), Metrics: m, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g, func() {
-		if err := spaces.Close(); err != nil {
+		if err := defs.Close(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -282,3 +283,9 @@ func eventually(t *testing.T, what string, so func() bool) {
 		}
 	}
 }
+
+// spaces counts the names of unique.
+var spaces atomic.Int64
+
+// unique returns a name that no other test, and no other run of this one, has a space under.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, spaces.Add(1)) }

@@ -60,7 +60,8 @@ func httpFace(t *testing.T, g *gateway.Gateway) (base string) {
 // Nobody drains the shard: normal observations are refused from 80 % of capacity on, high ones from 100 %, with nothing
 // published, and a word on when to try again. A worker comes, and all is taken again.
 func TestBackpressure(t *testing.T) {
-	const space, capacity = "pressure", 100
+	const capacity = 100
+	space := unique("pressure")
 	srv := bustest.Start(t)
 	conn := srv.Connect()
 	g := core(t, conn, func(c *gateway.Config) { c.Admission.Capacity, c.Deadline = capacity, time.Second })

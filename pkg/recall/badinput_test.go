@@ -18,7 +18,7 @@ import (
 
 // Bad recalls, on every transport that can carry them: the same structured error.
 func TestBadRecalls(t *testing.T) {
-	const space = "bad-recall"
+	space := unique("bad-recall")
 	conn := connect(t)
 	remember(t, conn, space, &api.Observation{Id: "a", Embedding: f32(1, 2, 3)})
 	embedding := func(e *api.Embedding) []byte { return marshal(t, &api.RecallRequest{Embedding: e}) }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,3 +161,9 @@ func hitIDs(hits []*api.Hit) string {
 	}
 	return strings.Join(all, " ")
 }
+
+// spaces counts the names of unique.
+var spaces atomic.Int64
+
+// unique returns a name that no other test, and no other run of this one, has a space under.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, spaces.Add(1)) }

@@ -40,7 +40,8 @@ func listPage(t *testing.T, space, query string) page {
 
 // Pages over HTTP have everything once, newest first.
 func TestPaging(t *testing.T) {
-	const space, n = "paging", 25
+	const n = 25
+	space := unique("paging")
 	conn := connect(t)
 	positions := remember(t, conn, space, circle(n)...)
 	var got []string
@@ -85,7 +86,7 @@ func TestPaging(t *testing.T) {
 }
 
 func TestBadPages(t *testing.T) {
-	const space = "bad-pages"
+	space := unique("bad-pages")
 	conn := connect(t)
 	remember(t, conn, space, &api.Observation{Id: "a", Embedding: f32(1)})
 	for query, want := range map[string]struct {
@@ -110,7 +111,7 @@ func TestBadPages(t *testing.T) {
 
 // One observation by its id, whatever that is made of, and its end.
 func TestGetAndDelete(t *testing.T) {
-	const space = "get-delete"
+	space := unique("get-delete")
 	conn := connect(t)
 	c := client.New(conn.NC)
 	ids := []string{"plain", "with/slash", "a//b", "../up", "with space", "ä", "100%", "?q=1", strings.Repeat("x", 256)}
@@ -163,7 +164,7 @@ func TestGetAndDelete(t *testing.T) {
 
 // What has expired is not returned, and what has not is.
 func TestExpiry(t *testing.T) {
-	const space = "expiry"
+	space := unique("expiry")
 	conn := connect(t)
 	remember(t, conn, space,
 		&api.Observation{Id: "past", Embedding: f32(1, 0), ExpiresAt: 1},
@@ -181,7 +182,8 @@ func TestExpiry(t *testing.T) {
 
 func TestSpaces(t *testing.T) {
 	conn := connect(t)
-	for i, space := range []string{"spaces-a", "spaces-b"} {
+	a, b := unique("spaces-a"), unique("spaces-b")
+	for i, space := range []string{a, b} {
 		remember(t, conn, space, circle(3+i)...)
 	}
 	status, _, body := call(t, http.MethodGet, shared.HTTPAddr(), "/v1/spaces", "", "")
@@ -201,7 +203,7 @@ func TestSpaces(t *testing.T) {
 		if i > 0 && s.Space <= all.Spaces[i-1].Space {
 			t.Errorf("%s stands behind %s", s.Space, all.Spaces[i-1].Space)
 		}
-		if strings.HasPrefix(s.Space, "spaces-") {
+		if s.Space == a || s.Space == b {
 			found++
 			if want := 2 + found; s.Dimension != 2 || s.Observations != want || s.Applied == "" {
 				t.Errorf("%+v", s)
@@ -211,13 +213,13 @@ func TestSpaces(t *testing.T) {
 	if found != 2 {
 		t.Errorf("%s", body)
 	}
-	status, _, body = call(t, http.MethodGet, shared.HTTPAddr(), "/v1/spaces/spaces-b", "", "")
-	if status != http.StatusOK || !strings.HasPrefix(body, `{"space":"spaces-b",`) || !strings.Contains(body, `"observations":4`) {
+	status, _, body = call(t, http.MethodGet, shared.HTTPAddr(), "/v1/spaces/"+b, "", "")
+	if status != http.StatusOK || !strings.HasPrefix(body, `{"space":"`+b+`",`) || !strings.Contains(body, `"observations":4`) {
 		t.Errorf("%d %s", status, body)
 	}
-	b, refusal, _ := request(t, conn.NC, wire.JSON, bus.SpacesSubject, []byte(`{"space":"spaces-a"}`))
-	if refusal != nil || strings.Count(string(b), `"space":`) != 1 {
-		t.Errorf("%s, %v", b, refusal)
+	answer, refusal, _ := request(t, conn.NC, wire.JSON, bus.SpacesSubject, []byte(`{"space":"`+a+`"}`))
+	if refusal != nil || strings.Count(string(answer), `"space":`) != 1 {
+		t.Errorf("%s, %v", answer, refusal)
 	}
 	if _, e, status := request(t, conn.NC, wire.JSON, bus.SpacesSubject, []byte(`{"name":"spaces-a"}`)); e == nil || status != http.StatusBadRequest || e.Field != "name" {
 		t.Errorf("%d %v", status, e)

@@ -35,7 +35,8 @@ func circle(n int) []*api.Observation {
 }
 
 func TestRecallByEmbeddingAndID(t *testing.T) {
-	const space, n = "circle", 40
+	const n = 40
+	space := unique("circle")
 	conn := connect(t)
 	c := client.New(conn.NC)
 	all := circle(n)
@@ -88,7 +89,7 @@ func TestRecallByEmbeddingAndID(t *testing.T) {
 }
 
 func TestRecallByText(t *testing.T) {
-	const space = "texts"
+	space := unique("texts")
 	conn := connect(t)
 	remember(t, conn, space,
 		&api.Observation{Id: "cache", Text: "the cache is cold after a deploy"},
@@ -112,28 +113,29 @@ func TestRecallByText(t *testing.T) {
 	}
 
 	// A space whose embedder this process does not have.
-	spaces, err := registry.Open(t.Context(), conn.JS)
+	defs, err := registry.Open(t.Context(), conn.JS)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := spaces.Close(); err != nil {
+		if err := defs.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	if _, err := spaces.Create(t.Context(), &api.SpaceDefinition{
-		Name: "texts-none", Dimension: 2, Metric: api.Metric_METRIC_COSINE, Embedder: "none", Engine: "exact",
+	none := unique("texts-none")
+	if _, err := defs.Create(t.Context(), &api.SpaceDefinition{
+		Name: none, Dimension: 2, Metric: api.Metric_METRIC_COSINE, Embedder: "none", Engine: "exact",
 	}); err != nil {
 		t.Fatal(err)
 	}
-	remember(t, conn, "texts-none", &api.Observation{Embedding: f32(1, 0)})
-	if _, err := c.Recall(t.Context(), "texts-none", &api.RecallRequest{Text: "a"}); !errors.As(err, &e) || e.Code != wire.CodeInvalidEmbedding || e.Field != "text" {
+	remember(t, conn, none, &api.Observation{Embedding: f32(1, 0)})
+	if _, err := c.Recall(t.Context(), none, &api.RecallRequest{Text: "a"}); !errors.As(err, &e) || e.Code != wire.CodeInvalidEmbedding || e.Field != "text" {
 		t.Errorf("a text without an embedder: %v", err)
 	}
 }
 
 func TestInclude(t *testing.T) {
-	const space = "include"
+	space := unique("include")
 	conn := connect(t)
 	remember(t, conn, space, circle(2)...)
 	for include, want := range map[string]string{
@@ -163,7 +165,7 @@ func TestInclude(t *testing.T) {
 
 // The same question by every transport has the same answer.
 func TestTransportsAgree(t *testing.T) {
-	const space = "agree"
+	space := unique("agree")
 	conn := connect(t)
 	remember(t, conn, space, circle(12)...)
 	q := &api.RecallRequest{Embedding: f32(1, 0.1), K: proto.Uint32(4), Include: []string{"embedding", "text", "metadata"}}
@@ -213,7 +215,7 @@ func TestTransportsAgree(t *testing.T) {
 }
 
 func TestAtLeast(t *testing.T) {
-	const space = "at-least"
+	space := unique("at-least")
 	conn := connect(t)
 	c := client.New(conn.NC)
 	position := remember(t, conn, space, &api.Observation{Id: "a", Embedding: f32(1, 0)})[0]

@@ -454,6 +454,21 @@ func row(space, id string, v float32) vecstore.Event {
 
 func counted(c prometheus.Collector) int { return int(testutil.ToFloat64(c)) }
 
+// gate holds up who waits at it until it is opened, at the latest when the test ends, so that what fails does not hang.
+type gate struct {
+	opened chan struct{}
+	open   func()
+}
+
+func newGate(t testing.TB) gate {
+	opened := make(chan struct{})
+	g := gate{opened, sync.OnceFunc(func() { close(opened) })}
+	t.Cleanup(g.open)
+	return g
+}
+
+func (g gate) wait() { <-g.opened }
+
 type (
 	store      = vecstore.Shard
 	storeEvent = vecstore.Event

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,9 @@ func TestOneWriterASpaceInOrder(t *testing.T) {
 			t.Errorf("two writers of %s", evs[0].Space)
 		}
 		defer w.busy.Store(false)
+		for range 8 {
+			runtime.Gosched() // so that another writer would be met
+		}
 		for _, e := range evs {
 			if e.Sequence <= w.last {
 				t.Errorf("%s: sequence %d after %d", e.Space, e.Sequence, w.last)
@@ -93,10 +97,10 @@ func TestWholeSpacesAreStolen(t *testing.T) {
 	}
 	s.routing.Store(false)
 
-	stuck := make(chan struct{})
+	stuck := newGate(t)
 	b.pool.apply = func(s *vecstore.Shard, evs []*vecstore.Event, applied uint64) (int, error) {
 		if evs[0].Space == "s0" {
-			<-stuck
+			stuck.wait()
 		}
 		return s.Apply(evs, applied)
 	}
@@ -109,23 +113,25 @@ func TestWholeSpacesAreStolen(t *testing.T) {
 	if applied := s.mark.read().applied; applied != last-8 {
 		t.Errorf("applied %d while the first of 8 is stuck, want %d", applied, last-8)
 	}
-	close(stuck)
+	stuck.open()
 	b.await(0, last)
 }
 
 // From idle, one event at a time: each wakes somebody up.
 func TestNoWakeUpIsLost(t *testing.T) {
-	const rounds = 10_000
-	b := newBench(t, 1, func(c *Config) { c.MinBatch, c.MaxBatch = 1, 8 })
-	b.push(0, definition("a"), definition("b"))
-	start := time.Now()
-	for i := range rounds {
-		last := b.push(0, row([]string{"a", "b"}[i%2], "x", 1))
-		if err := b.shards[0].mark.await(b.ctx, last); err != nil {
-			t.Fatalf("round %d: nobody woke up: %v", i, err)
+	const rounds = 5_000
+	for _, workers := range []int{1, 3} {
+		b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch = workers, 1, 8 })
+		b.push(0, definition("a"), definition("b"))
+		start := time.Now()
+		for i := range rounds {
+			last := b.push(0, row([]string{"a", "b"}[i%2], "x", 1))
+			if err := b.shards[0].mark.await(b.ctx, last); err != nil {
+				t.Fatalf("%d index workers, round %d: nobody woke up: %v", workers, i, err)
+			}
 		}
+		t.Logf("%d index workers: %.0f wake-ups a second", workers, rounds/time.Since(start).Seconds())
 	}
-	t.Logf("%.0f wake-ups a second", rounds/time.Since(start).Seconds())
 }
 
 // Many producers' shards at once, from idle and not, end with nothing left lying.

@@ -136,13 +136,13 @@ func TestPanicOverADeletedEvent(t *testing.T) {
 	w := newWorld(t)
 	c := w.start(nil)
 	var boom atomic.Uint64
-	published := make(chan struct{})
+	published := newGate(t)
 	c.trip("boom", func() {
-		<-published
+		published.wait()
 		w.delete(boom.Load())
 	})
 	boom.Store(w.publish(define("a", 3), observe("a", "boom", 1, 2, 3)))
-	close(published)
+	published.open()
 	c.reach(t, w.publish(several(0, 3)...))
 	w.expectAll(0, 3)
 	q := w.quarantine()

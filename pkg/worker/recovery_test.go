@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -40,27 +41,29 @@ func (w *world) remake() {
 	}
 }
 
-// The stream is deleted and made again under a running worker, which becomes a view of the new one. What the old one
-// held, far beyond the end of the new one, hides nothing of it.
+// The stream is deleted and made again under a running worker, which becomes a view of the new one, be that shorter or
+// longer than what the worker had.
 func TestStreamMadeAgainWhileItRuns(t *testing.T) {
-	w := newWorld(t)
-	c, _ := w.first(50)
-	w.remake()
-	last := w.publish(define("a", 3), several(7, 8)[0])
-	until(t, "the view is of the new stream", func() bool { return c.applied() == last })
-	if id := w.nearest(40); id != "7" {
-		t.Errorf("found %q, which the new stream does not have", id)
+	for _, had := range []int{50, 5} {
+		t.Run(fmt.Sprintf("of %d entries", had), func(t *testing.T) {
+			w := newWorld(t)
+			c, _ := w.first(had)
+			w.remake()
+			last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(100, 120)...)...)
+			until(t, "the view is of the new stream", func() bool { return c.applied() == last })
+			w.expectAll(100, 120)
+			if n := w.count("a"); n != 20 {
+				t.Errorf("%d observations, and the new stream has 20", n)
+			}
+			if got := w.aside(); len(got) != 1 {
+				t.Errorf("set aside: %q", got)
+			}
+			until(t, "the new stream is acknowledged", func() bool {
+				info, err := c.consumerOf(0).Info(within(t))
+				return err == nil && info.AckFloor.Stream == last
+			})
+		})
 	}
-	if got := w.aside(); len(got) != 1 {
-		t.Errorf("set aside: %q", got)
-	}
-	last = w.publish(several(20, 30)...)
-	c.reach(t, last)
-	w.expectAll(20, 30)
-	until(t, "the new stream is acknowledged", func() bool {
-		info, err := c.consumerOf(0).Info(within(t))
-		return err == nil && info.AckFloor.Stream == last
-	})
 }
 
 // A start finds that the directory is not a view of the log that is there.
@@ -221,15 +224,15 @@ func TestDeletedEntries(t *testing.T) {
 func TestDeletedWhileItWaits(t *testing.T) {
 	w := newWorld(t)
 	c := w.start(func(o *Options) { o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = 2, 1, 1 })
-	apply, stuck := c.pool.apply, make(chan struct{})
+	apply, stuck := c.pool.apply, newGate(t)
 	c.pool.apply = func(s *store, evs []*storeEvent, applied uint64) (int, error) {
-		<-stuck
+		stuck.wait()
 		return apply(s, evs, applied)
 	}
 	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 20)...)...)
 	until(t, "the queue is full", func() bool { return c.shard().mark.read().outstanding == 2 })
 	w.delete(last, last-1, last-2)
-	close(stuck)
+	stuck.open()
 	if err := c.Await(within(t), map[int]uint64{0: last}); err != nil {
 		t.Fatal(err)
 	}
@@ -261,17 +264,17 @@ func TestServerRestartUnderABacklog(t *testing.T) {
 	c := w.start(func(o *Options) { o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = 8, 1, 4 })
 	apply := c.pool.apply
 	var seen atomic.Int64
-	gate := make(chan struct{})
+	stuck := newGate(t)
 	c.pool.apply = func(s *store, evs []*storeEvent, applied uint64) (int, error) {
 		if seen.Add(int64(len(evs))) > 100 {
-			<-gate
+			stuck.wait()
 		}
 		return apply(s, evs, applied)
 	}
 	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 300)...)...)
 	until(t, "a part is applied", func() bool { return seen.Load() > 100 })
 	w.server.Stop()
-	close(gate)
+	stuck.open()
 	until(t, "the loss is seen", func() bool { return c.Staleness(time.Now()) > 0 })
 	w.server.Restart()
 	c.reach(t, last)
@@ -301,9 +304,9 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 		t.Run("at the "+at, func(t *testing.T) {
 			w := newWorld(t)
 			c := w.start(func(o *Options) { o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = 2, 1, 2 })
-			apply, stuck := c.pool.apply, make(chan struct{})
+			apply, stuck := c.pool.apply, newGate(t)
 			c.pool.apply = func(s *store, evs []*storeEvent, applied uint64) (int, error) {
-				<-stuck
+				stuck.wait()
 				return apply(s, evs, applied)
 			}
 			last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 60)...)...)
@@ -318,7 +321,7 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 				n /= 2
 			}
 			steal(t, c.consumerOf(0), n)
-			close(stuck)
+			stuck.open()
 			c.reach(t, last)
 			c.fresh(t)
 			w.expectAll(0, 60)

@@ -308,9 +308,9 @@ func TestCapacityBoundsWhatIsOutstanding(t *testing.T) {
 	const capacity = 16
 	w := newWorld(t)
 	c := w.start(func(o *Options) { o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = capacity, 1, 8 })
-	apply, stuck := c.pool.apply, make(chan struct{})
+	apply, stuck := c.pool.apply, newGate(t)
 	c.pool.apply = func(s *store, evs []*storeEvent, applied uint64) (int, error) {
-		<-stuck
+		stuck.wait()
 		if n := c.shard().mark.read().outstanding; n > capacity {
 			t.Errorf("%d are outstanding, %d may be", n, capacity)
 		}
@@ -322,7 +322,7 @@ func TestCapacityBoundsWhatIsOutstanding(t *testing.T) {
 	if m := c.shard().mark.read(); m.outstanding > capacity || m.applied != 1 || m.last != last {
 		t.Errorf("with a stuck index: %+v", m)
 	}
-	close(stuck)
+	stuck.open()
 	c.reach(t, last)
 	c.fresh(t)
 	w.expectAll(0, 300)

@@ -96,6 +96,7 @@ type killing struct {
 	random                *rand.Rand
 
 	kills             atomic.Int64 // of the worker
+	written           atomic.Int64 // observations that were acknowledged
 	early             int          // of them, before it was ready
 	gateways, servers int          // kills of the gateway and of nats-server
 	// victim is the process that is to die with the next acknowledgement: an acknowledgement that came too early is then
@@ -106,7 +107,7 @@ type killing struct {
 // until kills until the producers have finished, and returns their error. The worker is running then.
 func (k *killing) until(finished <-chan error) error {
 	others := []*process{k.gateway, k.nats, k.gateway}
-	for next, turn := 2, 0; ; next-- {
+	for next, turn := 3, 0; ; {
 		// Short enough to hit it while it starts, long enough that it gets somewhere.
 		moment := time.NewTimer(time.Duration(5+k.random.IntN(700)) * time.Millisecond)
 		select {
@@ -115,13 +116,16 @@ func (k *killing) until(finished <-chan error) error {
 			return err
 		case <-moment.C:
 		}
+		if share := float64(k.written.Load()) / (killSpaces * perSpace); float64(k.kills.Load()) > minKills/2+share*minKills {
+			continue // enough, until there is more to lose
+		}
 		if len(k.worker.lines("ready")) == 0 {
 			k.early++
 		}
 		k.worker.kill()
 		k.worker.start()
 		k.kills.Add(1)
-		if next > 0 {
+		if next--; next > 0 {
 			continue
 		}
 		next = 2 + k.random.IntN(3)
@@ -153,8 +157,9 @@ func (k *killing) until(finished <-chan error) error {
 	}
 }
 
-// acknowledged is called by the producers at each acknowledgement.
-func (k *killing) acknowledged() {
+// acknowledged is called by the producers at each acknowledgement, of n observations.
+func (k *killing) acknowledged(n int) {
+	k.written.Add(int64(n))
 	if p := k.victim.Swap(nil); p != nil {
 		_ = p.Kill() // It fails only when the process has ended, which until then finds out.
 	}

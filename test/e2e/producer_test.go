@@ -39,7 +39,7 @@ type producer struct {
 	// session makes the producer identify observations by session and sequence; otherwise each request has a key.
 	session string
 	// acknowledged is called at once when a request with observations is.
-	acknowledged func()
+	acknowledged func(observations int)
 
 	ledger map[string]*record
 	ids    []string // in the order of their first acknowledgement
@@ -66,7 +66,7 @@ func (f *figures) add(o figures) {
 	f.unheard += o.unheard
 }
 
-func newProducer(c *client.Client, number int, seed uint64, acknowledged func()) *producer {
+func newProducer(c *client.Client, number int, seed uint64, acknowledged func(int)) *producer {
 	p := &producer{
 		client: c, space: "kill-" + strconv.Itoa(number), random: rand.New(rand.NewPCG(seed, uint64(number))),
 		ledger: map[string]*record{}, acknowledged: acknowledged,
@@ -175,7 +175,7 @@ func (p *producer) observe(ctx context.Context, req *api.ObserveRequest) (result
 				return e
 			}
 		}
-		p.acknowledged()
+		p.acknowledged(len(resp.GetResults()))
 		results = resp.GetResults()
 		return nil
 	})
