@@ -70,17 +70,20 @@ type Report struct {
 	// of 500 and consumed with AckAll at the same time, until the last one is consumed.
 	RawPerSecond float64 `json:"raw_jetstream_per_second"`
 	// AcceptedPerSecond counts until the last acknowledgement, SearchablePerSecond until the last row is where it belongs.
-	AcceptedPerSecond   float64     `json:"accepted_per_second"`
-	SearchablePerSecond float64     `json:"searchable_per_second"`
-	RatioToRaw          float64     `json:"ratio_to_raw"`
-	RowsInTail          uint64      `json:"rows_in_tail"`
-	RowsInGraph         uint64      `json:"rows_in_graph"`
-	SecondsUntilDrained float64     `json:"seconds_until_drained"`
-	Rejected            uint64      `json:"rejected"`
-	Lost                int         `json:"lost"`
-	Duplicated          int         `json:"duplicated"`
-	Staleness           Percentiles `json:"staleness_ms"`
-	// StalenessBound is capacity times shards in use over the searchable rate.
+	AcceptedPerSecond   float64 `json:"accepted_per_second"`
+	SearchablePerSecond float64 `json:"searchable_per_second"`
+	// RatioToRaw is the searchable rate over the raw one; null for a run with a given rate, and without raw.
+	RatioToRaw          *float64 `json:"ratio_to_raw"`
+	RowsInTail          uint64   `json:"rows_in_tail"`
+	RowsInGraph         uint64   `json:"rows_in_graph"`
+	SecondsUntilDrained float64  `json:"seconds_until_drained"`
+	// Rejected counts observations that were refused for backpressure, each as often as it was.
+	Rejected   uint64      `json:"rejected"`
+	Lost       int         `json:"lost"`
+	Duplicated int         `json:"duplicated"`
+	Staleness  Percentiles `json:"staleness_ms"`
+	// StalenessBound is capacity times shards in use over the rate that the worker last said it drains at, all shards
+	// together.
 	StalenessBound float64           `json:"staleness_bound_ms"`
 	Recall         RecallPercentiles `json:"recall_ms"`
 	Recalls        int               `json:"recalls"`

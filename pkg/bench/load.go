@@ -21,6 +21,9 @@ type loader struct {
 	src      *source
 	rejected atomic.Uint64
 
+	// acked is told the highest sequence of each request's observations when it is acknowledged.
+	acked func(shard int, sequence uint64)
+
 	mu   sync.Mutex
 	last map[int]uint64
 }
@@ -87,19 +90,28 @@ func (l *loader) produce(ctx context.Context, c *client.Client, producer int, pa
 }
 
 func (l *loader) send(ctx context.Context, c *client.Client, space int, req *api.ObserveRequest) error {
-	resp, err := c.ObserveRetrying(ctx, spaceName(space), req, func(*wire.Error) { l.rejected.Add(uint64(len(req.GetObservations()))) })
+	resp, err := c.ObserveRetrying(ctx, spaceName(space), req, func(e *wire.Error) {
+		if e.Code == wire.CodeBackpressure {
+			l.rejected.Add(uint64(len(req.GetObservations())))
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("observing in space %s: %w", spaceName(space), err)
 	}
+	var p event.Position
 	for _, r := range resp.GetResults() {
 		if r.GetError() != nil {
 			return fmt.Errorf("observing %s in space %s: %w", r.GetId(), spaceName(space), wire.FromProto(r.GetError()))
 		}
+		each, err := event.ParsePosition(r.GetPosition())
+		if err != nil {
+			return err
+		}
+		if each.Sequence > p.Sequence {
+			p = each
+		}
 	}
-	p, err := event.ParsePosition(resp.GetResults()[len(resp.GetResults())-1].GetPosition())
-	if err != nil {
-		return err
-	}
+	l.acked(p.Shard, p.Sequence)
 	l.mu.Lock()
 	l.last[p.Shard] = max(l.last[p.Shard], p.Sequence)
 	l.mu.Unlock()

@@ -48,7 +48,10 @@ func Pipeline(ctx context.Context, cfg Config, log zerolog.Logger, progress func
 	if rep.RawPerSecond, err = raw(ctx, &cfg, src); err != nil {
 		return rep, err
 	}
-	rep.RatioToRaw = rep.SearchablePerSecond / rep.RawPerSecond
+	if cfg.Rate == 0 { // a paced run says nothing of what could be done
+		ratio := rep.SearchablePerSecond / rep.RawPerSecond
+		rep.RatioToRaw = &ratio
+	}
 	return rep, nil
 }
 
@@ -94,7 +97,8 @@ func (r *run) measure(ctx context.Context) error {
 	r.progress("loading")
 	l := &loader{cfg: r.cfg, src: r.src, last: map[int]uint64{}}
 	rec := &recaller{}
-	fresh := &staleness{node: r.node}
+	fresh := newStaleness(r.node)
+	l.acked = fresh.acked
 	background, stop := context.WithCancel(load)
 	var beside sync.WaitGroup
 	var recallErr error
@@ -117,7 +121,9 @@ func (r *run) measure(ctx context.Context) error {
 	n := float64(r.cfg.Observations)
 	r.rep.AcceptedPerSecond, r.rep.SearchablePerSecond = n/accepted.Seconds(), n/searchable.Seconds()
 	r.rep.SecondsUntilDrained = (searchable - accepted).Seconds()
-	r.rep.StalenessBound = float64(r.node.Capacity()*len(l.last)) / r.rep.SearchablePerSecond * 1000
+	if rate := r.node.DrainRate(); rate > 0 {
+		r.rep.StalenessBound = float64(r.node.Capacity()*len(l.last)) / rate * 1000
+	}
 	r.rep.Rejected = l.rejected.Load()
 	s := sorted(fresh.ms)
 	r.rep.Staleness = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
@@ -168,24 +174,4 @@ func (r *run) produce(ctx context.Context, l *loader, start time.Time) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
-}
-
-// staleness samples the node's staleness by the design's definition: the age of the oldest observation in the log that
-// is not searchable, the largest of all shards, once a millisecond.
-type staleness struct {
-	node *node.Node
-	ms   []float64
-}
-
-func (s *staleness) run(ctx context.Context) {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			s.ms = append(s.ms, float64(s.node.Staleness(now))/1e6)
-		}
-	}
 }

@@ -35,7 +35,7 @@ func TestPipelineCountsWhatItLoaded(t *testing.T) {
 			if rep.Lost != 0 || rep.Duplicated != 0 || rep.RowsInTail != uint64(cfg.Observations) || rep.RecallAt10 != 1 || rep.RecallErrors != 0 {
 				t.Errorf("the exact engine lost, doubled or missed something: %+v", rep)
 			}
-			if rep.SearchablePerSecond <= 0 || rep.SearchablePerSecond > rep.AcceptedPerSecond || cfg.Raw != (rep.RatioToRaw > 0) {
+			if rep.SearchablePerSecond <= 0 || rep.SearchablePerSecond > rep.AcceptedPerSecond || cfg.Raw != (rep.RatioToRaw != nil && *rep.RatioToRaw > 0) {
 				t.Errorf("rates: %+v", rep)
 			}
 			if left, err := filepath.Glob(filepath.Join(cfg.Data, "*")); err != nil || len(left) > 0 {

@@ -96,7 +96,7 @@ func (r *recaller) run(ctx context.Context, c *client.Client, q *queries, cfg *C
 		if err != nil {
 			return err
 		}
-		space, at := spaceName(rnd.IntN(cfg.Spaces)), due
+		space, at := spaceName(q.src.space(rnd.IntN(cfg.Observations))), due
 		asked.Go(func() { r.ask(ctx, c, space, v, at) })
 	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/event"
@@ -90,3 +91,6 @@ func (s *source) observation(i int) (*api.Observation, error) {
 		Metadata: map[string]*api.Value{"row": {Kind: &api.Value_Number{Number: float64(i)}}},
 	}, nil
 }
+
+// uses tells whether any observation is of a space.
+func (s *source) uses(space int) bool { return s.zipf == nil || slices.Contains(s.zipf, space) }

@@ -11,6 +11,7 @@ import (
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // count asks the index for every observation of every space, and returns how many of those that were acknowledged are
@@ -22,6 +23,9 @@ func count(ctx context.Context, c *client.Client, cfg *Config, src *source) (los
 		limit := uint32(event.MaxList)
 		for {
 			resp, err := c.List(ctx, spaceName(sp), &api.ListRequest{Limit: &limit, Before: before, Include: []string{"none"}})
+			if err != nil && wire.AsError(err).Code == wire.CodeUnknownSpace && !src.uses(sp) {
+				break
+			}
 			if err != nil {
 				return 0, 0, fmt.Errorf("listing space %s: %w", spaceName(sp), err)
 			}
@@ -67,7 +71,8 @@ func recallAt10(ctx context.Context, c *client.Client, cfg *Config, src *source,
 		if err != nil {
 			return 0, err
 		}
-		all[i] = asked{query: unit(v), space: rnd.IntN(cfg.Spaces)}
+		// The space of a random row: under zipf some spaces have none.
+		all[i] = asked{query: unit(v), space: src.space(rnd.IntN(cfg.Observations))}
 		bySpace[all[i].space] = append(bySpace[all[i].space], &all[i])
 	}
 	var v []float32

@@ -19,6 +19,7 @@ const (
 	errBatchDuplicate   jetstream.ErrorCode = 10201 // the batch holds a message id that the stream has seen
 	errBatchIncomplete  jetstream.ErrorCode = 10176 // messages of the batch went missing, or it was abandoned
 	errBatchesInFlight  jetstream.ErrorCode = 10210 // too many batches at once
+	errIDInFlight       jetstream.ErrorCode = 10158 // a message with this id is being written just now
 	errStoreFailed      jetstream.ErrorCode = 10077
 	errNoResources      jetstream.ErrorCode = 10023
 	errStorageResources jetstream.ErrorCode = 10047
@@ -26,6 +27,9 @@ const (
 
 // ErrStorageFull is wrapped when the stream takes no more bytes or messages.
 var ErrStorageFull = errors.New("the log's storage is full")
+
+// ErrBusy is wrapped when the server refused a write for as long as there was time: the log does not have it.
+var ErrBusy = errors.New("the log was busy")
 
 // ErrUnknownOutcome is wrapped when the deadline passed before the server said whether it has the message. A retry
 // with the same id resolves it.
@@ -51,7 +55,7 @@ type Outcome struct {
 // MaxAtomicBatch entries cost the server one commit.
 //
 // Where the server refuses a batch for write ids that it has seen, these get their first positions, and the rest is sent
-// again as a batch. Where the outcome of a batch stays unknown, its entries are sent one by one under the same ids, until
+// again as a batch (on a cluster: as several). Where the outcome of a batch stays unknown, its entries are sent one by one under the same ids, until
 // ctx ends.
 func PublishAll(ctx context.Context, js jetstream.JetStream, entries []Entry) []Outcome {
 	out := make([]Outcome, len(entries))
@@ -80,12 +84,18 @@ func publishBatch(ctx context.Context, js jetstream.JetStream, entries []Entry, 
 				out[i] = publishOne(ctx, js, entries[i])
 			}
 			return
-		case refused.ErrorCode == errBatchDuplicate:
+		case refused.ErrorCode == errBatchDuplicate && js.Conn().ConnectedClusterName() == "":
 			resolve(ctx, js, entries, out)
 			return
-		case refused.ErrorCode == errBatchesInFlight, refused.ErrorCode == errBatchIncomplete:
+		case refused.ErrorCode == errBatchDuplicate:
+			// A replicated stream would remember the ids that resolve asks about: half by half the duplicates are found, too.
+			half := len(entries) / 2
+			publishBatch(ctx, js, entries[:half], out[:half])
+			publishBatch(ctx, js, entries[half:], out[half:])
+			return
+		case refused.ErrorCode == errBatchesInFlight, refused.ErrorCode == errBatchIncomplete, refused.ErrorCode == errIDInFlight:
 			if !pause(ctx, 5*time.Millisecond) {
-				fail(out, err)
+				fail(out, fmt.Errorf("%w: %w", ErrBusy, err))
 				return
 			}
 		default:
@@ -126,7 +136,10 @@ func publishOne(ctx context.Context, js jetstream.JetStream, e Entry) Outcome {
 			return Outcome{Sequence: ack.Sequence, Duplicate: ack.Duplicate}
 		}
 		var refused *jetstream.APIError
-		if errors.As(err, &refused) {
+		switch {
+		case errors.Is(err, nats.ErrMaxPayload):
+			return Outcome{Err: err}
+		case errors.As(err, &refused) && refused.ErrorCode != errIDInFlight:
 			return Outcome{Err: refusal(err)}
 		}
 		if !pause(ctx, 50*time.Millisecond) {

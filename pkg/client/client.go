@@ -23,6 +23,9 @@ type Client struct{ nc *nats.Conn }
 // New returns a client on a connection, which must stay open for as long as the client is used.
 func New(nc *nats.Conn) *Client { return &Client{nc: nc} }
 
+// MaxUncertainty is half the duplicate window of the log: for so long a write may be sent again safely.
+const MaxUncertainty = 2 * time.Minute
+
 // DefaultTimeout bounds a request whose context has no deadline.
 const DefaultTimeout = 10 * time.Second
 
@@ -35,11 +38,13 @@ func (c *Client) Observe(ctx context.Context, space string, req *api.ObserveRequ
 }
 
 // ObserveRetrying is Observe, sent again under the same idempotency key, which it mints where there is none, until it
-// is neither refused for backpressure nor unanswered, or ctx ends. refused, which may be nil, is called for each refusal.
+// is neither refused for backpressure nor unanswered, or ctx ends. A write whose outcome is unknown is given up after
+// MaxUncertainty: later the log might not know it again. refused, which may be nil, is called for each refusal.
 func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.ObserveRequest, refused func(*wire.Error)) (*api.ObserveResponse, error) {
 	if req.GetIdempotencyKey() == "" {
 		req.IdempotencyKey = nuid.Next()
 	}
+	var uncertain time.Time // when an outcome first was unknown
 	for {
 		// A gateway that dies does not answer: without a bound of its own that try would take all the time there is.
 		try, cancel := context.WithTimeout(ctx, tryTimeout(req.GetDeadlineMs()))
@@ -56,6 +61,12 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 		}
 		if refused != nil {
 			refused(e)
+		}
+		if e.Code != wire.CodeBackpressure && uncertain.IsZero() {
+			uncertain = time.Now()
+		}
+		if !uncertain.IsZero() && time.Since(uncertain) > MaxUncertainty {
+			return resp, err
 		}
 		wait := e.RetryAfter
 		if wait == 0 {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -16,15 +17,39 @@ type shardState struct {
 
 	mu       sync.Mutex
 	last     uint64 // highest stream sequence known
-	applied  uint64 // of the most advanced copy
-	inFlight int    // observations that wait for their commit
-	bytes    int    // of those
+	applied  uint64 // of the most advanced copy that speaks; while none does, the highest that was known
+	copies   map[string]copyState
+	inFlight int // observations that wait for their commit
+	bytes    int // of those
 	drain    float64
 	active   bool
 	heard    time.Time // when a worker last spoke of the shard
 	created  int64     // of the stream that these sequences are of, Unix nanoseconds; 0 for unknown
-	// activations counts how often backpressure began.
-	activations uint64
+	// capacity and reserved are what the workers say they have, 0 for unknown: the smaller capacity counts.
+	capacity, reserved int
+}
+
+// copyState is what a worker last said of its copy.
+type copyState struct {
+	applied uint64
+	heard   time.Time
+}
+
+// room is the number of observations that may be outstanding; mu is held.
+func (s *shardState) room() float64 {
+	if s.capacity > 0 && s.capacity < s.cfg.Capacity {
+		return float64(s.capacity)
+	}
+	return float64(s.cfg.Capacity)
+}
+
+// limit is the lag up to which observations of a priority are taken; mu is held. The workers' high_priority_ratio is
+// theirs even where activate is above it.
+func (s *shardState) limit(high bool) float64 {
+	if high {
+		return s.room()
+	}
+	return min(s.cfg.Activate*s.room(), s.room()-float64(s.reserved))
 }
 
 // lag returns last + in flight - applied; mu is held.
@@ -43,11 +68,7 @@ func (s *shardState) admit(n, bytes int, high bool) *wire.Error {
 	defer s.mu.Unlock()
 	s.turn()
 	lag := float64(s.lag())
-	limit := s.cfg.Activate * float64(s.cfg.Capacity)
-	if high {
-		limit = float64(s.cfg.Capacity)
-	}
-	refused := lag > 0 && lag+float64(n) > limit || s.active && !high || s.bytes > 0 && s.bytes+bytes > s.cfg.MaxBytes
+	refused := lag > 0 && lag+float64(n) > s.limit(high) || s.active && !high || s.bytes > 0 && s.bytes+bytes > s.cfg.MaxBytes
 	if !refused {
 		s.inFlight += n
 		s.bytes += bytes
@@ -55,24 +76,23 @@ func (s *shardState) admit(n, bytes int, high bool) *wire.Error {
 	}
 	if !s.active && !high {
 		s.active = true
-		s.activations++
 	}
 	e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
-		s.lag(), s.cfg.Capacity)
+		s.lag(), int(s.room()))
 	e.RetryAfter = s.retryAfter()
 	return e
 }
 
 // turn switches backpressure off once the lag has fallen to the recovery share; mu is held.
 func (s *shardState) turn() {
-	if s.active && float64(s.lag()) <= s.cfg.Recover*float64(s.cfg.Capacity) {
+	if s.active && float64(s.lag()) <= s.cfg.Recover*s.room() {
 		s.active = false
 	}
 }
 
 // retryAfter is when the shard will have recovered at the rate it drains now, between 10 ms and 10 s; mu is held.
 func (s *shardState) retryAfter() time.Duration {
-	excess := float64(s.lag()) - s.cfg.Recover*float64(s.cfg.Capacity)
+	excess := float64(s.lag()) - s.cfg.Recover*s.room()
 	if s.drain < 1 {
 		return time.Second
 	}
@@ -114,22 +134,54 @@ func (s *shardState) incarnation(created int64) (current bool) {
 	defer s.mu.Unlock()
 	if created > s.created {
 		if s.created != 0 {
-			s.last, s.applied = 0, 0
+			s.last, s.applied, s.copies = 0, 0, nil
 		}
 		s.created = created
 	}
 	return created == s.created
 }
 
-// progress takes a worker's or the server's word into account; last and drain may be 0 for unknown.
-func (s *shardState) progress(applied, last uint64, drain float64, now time.Time) {
+// stream returns the creation time of the stream that the state is about, 0 for unknown.
+func (s *shardState) stream() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.applied = max(s.applied, applied)
-	s.last = max(s.last, last)
-	if drain > 0 {
-		s.drain = drain
+	return s.created
+}
+
+// heartbeat takes a worker's word on its copy into account.
+func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.copies == nil {
+		s.copies = map[string]copyState{}
+	}
+	s.copies[worker] = copyState{applied: st.GetApplied(), heard: now}
+	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was.
+	s.applied = 0
+	for name, c := range s.copies {
+		if now.Sub(c.heard) > silence {
+			delete(s.copies, name)
+			continue
+		}
+		s.applied = max(s.applied, c.applied)
+	}
+	s.last = max(s.last, st.GetLastSequence())
+	s.capacity, s.reserved = int(st.GetCapacity()), int(st.GetHighReserved())
+	if st.GetDrainRate() > 0 {
+		s.drain = st.GetDrainRate()
 	}
 	s.heard = now
+	s.turn()
+}
+
+// asked takes the server's word into account: the end of the stream, and the highest ack floor of its consumers, which
+// counts only while no worker speaks.
+func (s *shardState) asked(floor, last uint64, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = max(s.last, last)
+	if now.Sub(s.heard) > silence {
+		s.applied = max(s.applied, floor)
+	}
 	s.turn()
 }

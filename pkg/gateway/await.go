@@ -14,24 +14,25 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// await returns once a worker of the shard has applied a sequence, or says why that is not known.
-func (g *Gateway) await(shard int, sequence uint64, deadline time.Time) *wire.Error {
-	late := func() *wire.Error {
-		return wire.Errorf(wire.CodeDeadline, "", "the write is durable at sequence %d of shard %d, but was not searchable before the deadline", sequence, shard)
+// await returns once a worker of the shard has applied everything up to a sequence, or says why that is not known. Of
+// the sequences from first on, it returns the reasons of those that went to the quarantine instead.
+func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[uint64]*api.Error, *wire.Error) {
+	late := func() (map[uint64]*api.Error, *wire.Error) {
+		return nil, wire.Errorf(wire.CodeDeadline, "", "the write is durable at sequence %d of shard %d, but was not searchable before the deadline", last, shard)
 	}
 	ctx, cancel := context.WithDeadline(g.ctx, deadline)
 	defer cancel()
 	for {
-		body, err := proto.Marshal(&api.AwaitRequest{Sequence: sequence, DeadlineMs: uint32(max(time.Until(deadline).Milliseconds(), 1))})
+		body, err := proto.Marshal(&api.AwaitRequest{First: first, Sequence: last, DeadlineMs: uint32(max(time.Until(deadline).Milliseconds(), 1))})
 		if err != nil {
-			return wire.Errorf(wire.CodeInternal, "", "encoding a request: %v", err)
+			return nil, wire.Errorf(wire.CodeInternal, "", "encoding a request: %v", err)
 		}
 		m, err := g.Conn.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbAwait), body)
 		switch {
 		case err == nil && m.Header.Get(micro.ErrorCodeHeader) == "":
 			resp := new(api.AwaitResponse)
-			if err := proto.Unmarshal(m.Data, resp); err == nil && resp.GetApplied() >= sequence {
-				return nil
+			if err := proto.Unmarshal(m.Data, resp); err == nil && resp.GetApplied() >= last {
+				return refusedOf(resp), nil
 			}
 		case err == nil && wire.DecodeError(wire.Protobuf, m.Data).Code == wire.CodeDeadline:
 			return late()
@@ -44,4 +45,17 @@ func (g *Gateway) await(shard int, sequence uint64, deadline time.Time) *wire.Er
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func refusedOf(resp *api.AwaitResponse) map[uint64]*api.Error {
+	if len(resp.GetQuarantined()) == 0 {
+		return nil
+	}
+	refused := map[uint64]*api.Error{}
+	for _, q := range resp.GetQuarantined() {
+		e := wire.FromProto(q.GetReason())
+		e.Message = "the observation is durable, but could not be applied, and stands in the quarantine: " + e.Message
+		refused[q.GetSequence()] = e.Proto()
+	}
+	return refused
 }

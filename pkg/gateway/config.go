@@ -48,6 +48,9 @@ type SpaceConfig struct {
 	Engine    string `yaml:"engine" default:"exact" usage:"index engine of a new space"`
 }
 
+// maxDeadline is half the duplicate window of the log.
+const maxDeadline = 2 * time.Minute
+
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
@@ -74,6 +77,6 @@ func (c *Config) Validate() error {
 	check(0 < c.Admission.Recover && c.Admission.Recover <= c.Admission.Activate && c.Admission.Activate <= 1,
 		"admission.recover is %v and admission.activate %v; want 0 < recover <= activate <= 1", c.Admission.Recover, c.Admission.Activate)
 	check(c.Space.Dimension >= 1 && c.Space.Dimension <= event.MaxDimension, "space.dimension is %d; it can be 1 to %d", c.Space.Dimension, event.MaxDimension)
-	check(c.Deadline > 0, "deadline is %v; it must be above 0", c.Deadline)
+	check(c.Deadline > 0 && c.Deadline <= maxDeadline, "deadline is %v; it can be up to %v, half of what the log knows a write again for", c.Deadline, maxDeadline)
 	return errors.Join(errs...)
 }

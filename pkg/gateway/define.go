@@ -52,7 +52,7 @@ func (g *Gateway) define(ctx context.Context, space string, known *registry.Entr
 				return nil, unavailable(err)
 			}
 		}
-		if entry.GetLogged() {
+		if entry.LoggedIn(g.streamOf(space)) {
 			return entry, nil
 		}
 		return g.logDefinition(ctx, entry)
@@ -99,6 +99,7 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the definition of space %q: %v", def.GetName(), err)
 	}
 	shard := event.ShardOf(def.GetName(), g.Topology.Shards)
+	created := g.streamOf(def.GetName())
 	out := bus.PublishAll(ctx, g.JetStream, []bus.Entry{{
 		Subject: bus.LogSubject(shard, def.GetName()),
 		// '#' keeps the write ids of the gateway's own events apart from those that clients choose.
@@ -108,7 +109,9 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 	if out[0].Err != nil {
 		return nil, logError(out[0].Err)
 	}
-	logged, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Logged = true })
+	logged, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) {
+		d.LoggedStream, d.LoggedSequence = created, out[0].Sequence
+	})
 	if errors.Is(err, registry.ErrChanged) {
 		// Another gateway did the same, or the space was dropped; either way this definition is in the log.
 		return entry, nil
@@ -121,4 +124,10 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 
 func unavailable(err error) *wire.Error {
 	return wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)
+}
+
+// streamOf returns the creation time of the stream that is the log of a space now, as far as this gateway knows. A
+// definition that an earlier stream of the same name holds has to be logged again.
+func (g *Gateway) streamOf(space string) int64 {
+	return g.shards[event.ShardOf(space, g.Topology.Shards)].stream()
 }

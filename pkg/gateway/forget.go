@@ -31,7 +31,7 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 		return nil, unavailable(err)
 	}
 	// A drop that did not reach the log is completed by its retry.
-	halfDropped := entry != nil && entry.GetDropped() && !entry.GetLogged()
+	halfDropped := entry != nil && entry.GetDropped() && !entry.GetDropLogged()
 	if !entry.Living() && !(req.GetAll() && halfDropped) {
 		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
 	}
@@ -61,12 +61,12 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	}
 	if req.GetAll() {
 		// Where this fails, or a new generation has begun already, nothing is lost: the event is in the log.
-		_, _ = g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Logged = true })
+		_, _ = g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.DropLogged = true })
 	}
 	shard := event.ShardOf(space, g.Topology.Shards)
 	resp := &api.ForgetResponse{Position: event.Position{Epoch: g.Topology.Epoch, Shard: shard, Sequence: out.Sequence}.String()}
 	if req.GetAcknowledgement() == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE {
-		if err := g.await(shard, out.Sequence, deadline); err != nil {
+		if _, err := g.await(shard, out.Sequence, out.Sequence, deadline); err != nil {
 			return nil, err
 		}
 		resp.Searchable = true
@@ -102,7 +102,7 @@ func checkForget(space string, req *api.ForgetRequest) *wire.Error {
 // markDropped takes the name out of use before the log ends its generation, so that what is observed from now on
 // begins a new one.
 func (g *Gateway) markDropped(ctx context.Context, entry *registry.Entry) (*registry.Entry, *wire.Error) {
-	marked, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Dropped, d.Logged = true, false })
+	marked, err := g.Registry.Update(ctx, entry, func(d *api.SpaceDefinition) { d.Dropped = true })
 	if errors.Is(err, registry.ErrChanged) {
 		return nil, wire.Errorf(wire.CodeConflict, "space", "space %q was changed by somebody else at the same moment; look at it, and send the request again", entry.GetName())
 	}

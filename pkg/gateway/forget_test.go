@@ -93,7 +93,9 @@ func TestForgetHasWriteIDsOfItsOwn(t *testing.T) {
 	if again := forget(t, c, space, &api.ForgetRequest{Ids: []string{"k"}, IdempotencyKey: "k"}); again.GetPosition() != first.GetPosition() {
 		t.Errorf("a retry stands at %s, the first at %s", again.GetPosition(), first.GetPosition())
 	}
-	forget(t, c, space, &api.ForgetRequest{All: true})
+	if end := forget(t, c, space, &api.ForgetRequest{All: true}); sequence(t, end.GetPosition()) <= sequence(t, first.GetPosition()) {
+		t.Errorf("the end of the space stands at %s, before the forget at %s", end.GetPosition(), first.GetPosition())
+	}
 	remember(t, c, space, &api.Observation{Id: "new", Embedding: f32(1, 2, 3)})
 	if got := ids(t, c, space); got != "new" {
 		t.Fatalf("in the next generation: %q", got)
@@ -133,7 +135,7 @@ func TestDropThatIsNotInTheLog(t *testing.T) {
 	c := newClient(conn)
 	remember(t, c, space, &api.Observation{Id: "a", Embedding: f32(1, 0)})
 	defs := openRegistry(t, conn.JS)
-	if _, err := defs.Update(t.Context(), defs.Get(space), func(d *api.SpaceDefinition) { d.Dropped, d.Logged = true, false }); err != nil {
+	if _, err := defs.Update(t.Context(), defs.Get(space), func(d *api.SpaceDefinition) { d.Dropped = true }); err != nil {
 		t.Fatal(err)
 	}
 	var e *wire.Error
@@ -253,5 +255,26 @@ func TestSearchable(t *testing.T) {
 		if err != nil || len(resp.GetHits()) != i+1 || resp.GetHits()[0].GetId() != id {
 			t.Fatalf("%s: %v, %v", id, resp, err)
 		}
+	}
+}
+
+// A write that went down with its space is not taken for one that is there.
+func TestWriteIDOfADroppedSpace(t *testing.T) {
+	space := unique("dropped-id")
+	c := newClient(connect(t))
+	request := func() *api.ObserveRequest {
+		return &api.ObserveRequest{IdempotencyKey: "k", Observations: []*api.Observation{{Embedding: f32(1, 0)}}}
+	}
+	if _, err := c.Observe(t.Context(), space, request()); err != nil {
+		t.Fatal(err)
+	}
+	forget(t, c, space, &api.ForgetRequest{All: true})
+	var e *wire.Error
+	if resp, err := c.Observe(t.Context(), space, request()); !errors.As(err, &e) || e.Code != wire.CodeConflict || e.Field != "idempotency_key" {
+		t.Errorf("%v, %v", resp, err)
+	}
+	remember(t, c, space, &api.Observation{Id: "k", Embedding: f32(1, 0)})
+	if got := ids(t, c, space); got != "k" {
+		t.Errorf("the space holds %q", got)
 	}
 }

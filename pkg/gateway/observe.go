@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 	"google.golang.org/protobuf/proto"
 
@@ -28,7 +29,7 @@ func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.
 		return
 	}
 	entry := g.Registry.Get(space)
-	if entry.Living() && entry.GetLogged() && !r.needsEmbedder(entry) {
+	if entry.Living() && entry.LoggedIn(g.streamOf(space)) && !r.needsEmbedder(entry) {
 		r.encode(entry)
 		return
 	}
@@ -227,8 +228,8 @@ func (r *observing) encode(entry *registry.Entry) {
 			r.refuse(r.at(i, wire.Errorf(wire.CodeMalformed, "text", "the observation is not UTF-8 throughout")))
 			return
 		}
-		if int64(len(b)) > maxEvent {
-			r.refuse(r.at(i, wire.Errorf(wire.CodeTooLarge, "", "the observation has %d bytes; it can have up to %d", len(b), maxEvent)))
+		if limit := r.g.maxEvent(); int64(len(b)) > limit {
+			r.refuse(r.at(i, wire.Errorf(wire.CodeTooLarge, "", "the observation has %d bytes; it can have up to %d", len(b), limit)))
 			return
 		}
 		gr.entries[i] = bus.Entry{Subject: subject, ID: r.space + "/" + writeID, Data: b}
@@ -238,7 +239,7 @@ func (r *observing) encode(entry *registry.Entry) {
 		r.refuse(err)
 		return
 	}
-	gr.done = func(out []bus.Outcome) { r.committed(shard, out) }
+	gr.done = func(out []bus.Outcome) { r.committed(shard, entry, out) }
 	if !r.g.batchers[shard].submit(gr) {
 		r.g.shards[shard].release(len(obs), gr.bytes)
 		r.refuse(wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again"))
@@ -246,7 +247,17 @@ func (r *observing) encode(entry *registry.Entry) {
 }
 
 // maxEvent leaves room for the headers below the 1 MiB that a message of the log may have.
-const maxEvent = 1<<20 - 4096
+const maxEvent = 1<<20 - eventHeadroom
+
+const eventHeadroom = 4096
+
+// maxEvent is what an event may have on this server.
+func (g *Gateway) maxEvent() int64 {
+	if limit := g.Conn.MaxPayload(); limit > 0 {
+		return min(maxEvent, limit-eventHeadroom)
+	}
+	return maxEvent // not connected yet
+}
 
 // writeID is what all retries of an observation share: `<session>:<sequence>`, the idempotency key, or a new one.
 func (r *observing) writeID(i int, minted string) string {
@@ -273,24 +284,35 @@ func (r *observing) writeIDLength(i int) int {
 }
 
 // committed makes the answer, on the batcher's goroutine.
-func (r *observing) committed(shard int, out []bus.Outcome) {
+func (r *observing) committed(shard int, entry *registry.Entry, out []bus.Outcome) {
 	obs := r.req.GetObservations()
 	resp := &api.ObserveResponse{Results: make([]*api.ObserveResult, len(obs))}
 	m := r.g.Metrics.Space(r.space)
-	var last uint64
+	var first, last uint64
 	failed := 0
 	for i, o := range out {
 		result := &api.ObserveResult{Id: obs[i].GetId(), Duplicate: o.Duplicate}
 		resp.Results[i] = result
-		if o.Err != nil {
+		var e *wire.Error
+		switch {
+		case o.Err != nil:
+			e = logError(o.Err)
+		case o.Duplicate && o.Sequence < entry.GetLoggedSequence():
+			e = wire.Errorf(wire.CodeConflict, "idempotency_key", "a write with this id was accepted before space %q was dropped, "+
+				"and is gone with it; send the observation with another id of the write", r.space)
+		}
+		if e != nil {
 			failed++
-			e := logError(o.Err)
+			result.Duplicate = false
 			result.Error = e.Proto()
 			m.Rejected(string(e.Code)).Inc()
 			continue
 		}
 		result.Position = event.Position{Epoch: r.g.Topology.Epoch, Shard: shard, Sequence: o.Sequence}.String()
 		last = max(last, o.Sequence)
+		if first == 0 || o.Sequence < first {
+			first = o.Sequence
+		}
 		if o.Duplicate {
 			continue
 		}
@@ -309,10 +331,14 @@ func (r *observing) committed(shard int, out []bus.Outcome) {
 		return
 	}
 	r.g.work.Go(func() {
-		searchable := r.g.await(shard, last, r.deadline)
-		for _, result := range resp.Results {
-			if result.Error == nil && searchable != nil {
-				result.Error = searchable.Proto()
+		refused, late := r.g.await(shard, first, last, r.deadline)
+		for i, result := range resp.Results {
+			switch {
+			case result.Error != nil:
+			case late != nil:
+				result.Error = late.Proto()
+			case refused[out[i].Sequence] != nil:
+				result.Error = refused[out[i].Sequence]
 			}
 			result.Searchable = result.Error == nil
 		}
@@ -327,7 +353,9 @@ func logError(err error) *wire.Error {
 		e := wire.Errorf(wire.CodeStorageFull, "", "the log's storage is full; free space on the NATS servers, then send the request again")
 		e.RetryAfter = 10 * time.Second
 		return e
-	case errors.Is(err, errExpired):
+	case errors.Is(err, nats.ErrMaxPayload):
+		return wire.Errorf(wire.CodeTooLarge, "", "the observation is larger than what this NATS server takes in one message")
+	case errors.Is(err, errExpired), errors.Is(err, bus.ErrBusy):
 		return wire.Errorf(wire.CodeUnavailable, "", "%v; send the request again", err)
 	case errors.Is(err, bus.ErrUnknownOutcome):
 		return wire.Errorf(wire.CodeUnavailable, "", "NATS did not confirm the write within the deadline, so it may be in the log or not; "+

@@ -21,15 +21,15 @@ import (
 	"github.com/engram-memory/engram/pkg/worker"
 )
 
-// startWorker runs a worker for every shard until the test ends.
-func startWorker(t *testing.T, conn *bus.Conn) {
+// startWorker runs a worker for every shard, with the capacity that the gateway's admission has, until the test ends.
+func startWorker(t *testing.T, conn *bus.Conn, capacity int) {
 	t.Helper()
 	env, _, stop, err := daemon.NewEnv(conn, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := daemon.WorkerConfig{Worker: worker.DefaultConfig()}
-	cfg.Worker.Dir = t.TempDir()
+	cfg.Worker.Dir, cfg.Worker.Queue.Capacity = t.TempDir(), capacity
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestBackpressure(t *testing.T) {
 		t.Errorf("the streams went from %v to %v", before, after)
 	}
 
-	startWorker(t, srv.Connect())
+	startWorker(t, srv.Connect(), capacity)
 	eventually(t, "normal observations are taken again", func() bool {
 		a := <-observe(g, space, one(&api.Observation{Embedding: f32(1, 2)}))
 		return a.refused == nil

@@ -50,7 +50,7 @@ func (g *Gateway) heartbeat(m *nats.Msg) {
 	now := time.Now()
 	for _, s := range hb.GetShards() {
 		if int(s.GetShard()) < len(g.shards) && g.shards[s.GetShard()].incarnation(s.GetStreamCreatedAt()) {
-			g.shards[s.GetShard()].progress(s.GetApplied(), s.GetLastSequence(), s.GetDrainRate(), now)
+			g.shards[s.GetShard()].heartbeat(hb.GetWorker(), s, now)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (g *Gateway) askServer(ctx context.Context, shard int) error {
 	if !g.shards[shard].incarnation(stream.CachedInfo().Created.UnixNano()) {
 		return nil
 	}
-	g.shards[shard].progress(applied, stream.CachedInfo().State.LastSeq, 0, time.Time{})
+	g.shards[shard].asked(applied, stream.CachedInfo().State.LastSeq, time.Now())
 	return nil
 }
 

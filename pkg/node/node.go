@@ -241,3 +241,9 @@ func (n *Node) Await(ctx context.Context, sequences map[int]uint64) error {
 
 // Capacity is the number of observations of a shard between accepted and searchable.
 func (n *Node) Capacity() int { return n.cfg.Worker.Queue.Capacity }
+
+// Applied is the sequence up to which everything of a shard is searchable here.
+func (n *Node) Applied(shard int) uint64 { return n.worker.Applied(shard) }
+
+// DrainRate is how many observations a second the node last made searchable while it had a backlog, of all shards.
+func (n *Node) DrainRate() float64 { return n.worker.DrainRate() }

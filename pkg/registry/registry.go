@@ -30,6 +30,9 @@ type Entry struct {
 	Revision uint64
 }
 
+// LoggedIn tells whether the log holds the definition in the stream of this creation time.
+func (e *Entry) LoggedIn(created int64) bool { return created != 0 && e.GetLoggedStream() == created }
+
 // Living tells whether the space can be written to and read from.
 func (e *Entry) Living() bool { return e != nil && !e.GetDropped() }
 

@@ -109,13 +109,13 @@ func TestUpdateOfSomethingChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Update(t.Context(), e, func(d *api.SpaceDefinition) { d.Logged = true }); err != nil {
+	if _, err := a.Update(t.Context(), e, func(d *api.SpaceDefinition) { d.LoggedSequence = 7 }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Update(t.Context(), e, drop); !errors.Is(err, registry.ErrChanged) {
 		t.Errorf("an update of an old revision: %v", err)
 	}
-	if got := a.Get("demo"); !got.Living() || !got.GetLogged() || e.GetLogged() {
+	if got := a.Get("demo"); !got.Living() || got.GetLoggedSequence() != 7 || e.GetLoggedSequence() != 0 {
 		t.Errorf("after: %v, and what was read before is %v", got, e)
 	}
 }

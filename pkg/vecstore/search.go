@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -126,21 +127,23 @@ func (s *Shard) List(name string, before uint64, limit int, now time.Time) (rows
 		sequence uint64
 		row      uint32
 	}
-	// Rows stand nearly in the order of their sequences, so the newest are near the end; priorities have shuffled
-	// them by no more than what the queue holds, but nothing here depends on that.
-	var newest []entry
-	for row := range view.Rows() {
-		if q := sp.meta.at(row).sequence; (before == 0 || q < before) && view.Visible(row) {
-			newest = append(newest, entry{q, row})
-		}
-	}
-	slices.SortFunc(newest, func(a, b entry) int {
-		if a.sequence > b.sequence {
-			return -1
-		}
-		return 1
-	})
+	// Rows stand nearly in the order of their sequences (priorities have shuffled them by no more than what the queue
+	// holds), so from the end on nearly all of them are either the next one of the page or behind it.
 	limit = max(limit, 0)
+	var newest []entry
+	for row := view.Rows(); row > 0; {
+		row--
+		q := sp.meta.at(row).sequence
+		full := len(newest) > limit
+		if before != 0 && q >= before || full && q < newest[limit].sequence || !view.Visible(row) {
+			continue
+		}
+		if full {
+			newest = newest[:limit]
+		}
+		at, _ := slices.BinarySearchFunc(newest, q, func(e entry, q uint64) int { return cmp.Compare(q, e.sequence) })
+		newest = slices.Insert(newest, at, entry{q, row})
+	}
 	if more = len(newest) > limit; more {
 		newest = newest[:limit]
 	}

@@ -40,7 +40,9 @@ type Shard struct {
 	// logMu makes the records of a checkpoint and of a batch follow each other.
 	logMu  sync.Mutex
 	failed atomic.Pointer[error]
-	closed atomic.Bool
+	// unindexed is of the recovery.
+	unindexed int
+	closed    atomic.Bool
 }
 
 // Definition returns the definition of a living space.

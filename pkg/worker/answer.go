@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -202,7 +203,9 @@ func (v *service) await(ctx context.Context, _ wire.Format, _ string, body []byt
 	if err := v.reach(ctx, req.GetSequence()); err != nil {
 		return nil, err
 	}
-	b, err := proto.Marshal(&api.AwaitResponse{Applied: v.s.mark.read().applied})
+	b, err := proto.Marshal(&api.AwaitResponse{
+		Applied: v.s.mark.read().applied, Quarantined: v.s.refused.between(min(cmp.Or(req.GetFirst(), req.GetSequence()), req.GetSequence()), req.GetSequence()),
+	})
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the answer: %v", err)
 	}

@@ -3,7 +3,9 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/event"
@@ -15,7 +17,7 @@ type Config struct {
 	// Profile is what the other fields default to: low-latency, balanced or high-throughput.
 	Profile string `yaml:"profile" default:"balanced" usage:"low-latency, balanced or high-throughput: what the tuning below defaults to"`
 	// Name is this worker's in consumers, heartbeats and metrics.
-	Name string `yaml:"name" default:"w0" usage:"name of this worker, unique among those that run"`
+	Name string `yaml:"name" usage:"name of this worker, unique among those that run (default: the host's)"`
 	// Dir holds one directory a shard.
 	Dir string `yaml:"dir" default:"engram-worker" usage:"directory of the shards' files"`
 	// Shards lists the shards to hold; empty for all.
@@ -40,7 +42,8 @@ type Config struct {
 type QueueConfig struct {
 	Capacity int `yaml:"capacity" usage:"observations of a shard between fetched and searchable (0: the profile's)"`
 	MaxBytes int `yaml:"max_bytes" default:"134217728" usage:"bytes of them"`
-	// HighPriorityRatio is the share of capacity that only high-priority observations may use.
+	// HighPriorityRatio is the share of capacity that only high-priority observations may use. The gateways hear it with
+	// the heartbeats and admit by it.
 	HighPriorityRatio float64 `yaml:"high_priority_ratio" default:"0.1" usage:"share of capacity that only high priority may use"`
 }
 
@@ -65,7 +68,7 @@ func Profiles() map[string]Profile {
 // DefaultConfig returns the defaults, with those of the profile still open (see Resolve).
 func DefaultConfig() Config {
 	return Config{
-		Profile: "balanced", Name: "w0", Dir: DefaultDir, IdleSleep: -1,
+		Profile: "balanced", Dir: DefaultDir, IdleSleep: -1,
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
 	}
@@ -77,6 +80,9 @@ func (c *Config) Resolve() error {
 	p, ok := Profiles()[c.Profile]
 	if !ok {
 		return fmt.Errorf("profile is %q; it can be low-latency, balanced or high-throughput", c.Profile)
+	}
+	if c.Name == "" {
+		c.Name = hostName()
 	}
 	if c.NumWorkers == 0 {
 		c.NumWorkers = min(p.NumWorkers, runtime.GOMAXPROCS(0))
@@ -90,6 +96,16 @@ func (c *Config) Resolve() error {
 	}
 	fill(&c.RecallWorkers, 2*runtime.GOMAXPROCS(0))
 	return c.validate()
+}
+
+// hostName is the first part of the host's name, as far as a worker's name can hold it.
+func hostName() string {
+	name, err := os.Hostname()
+	name, _, _ = strings.Cut(name, ".")
+	if err != nil || !validName(name) {
+		return "worker"
+	}
+	return name
 }
 
 func fill(field *int, value int) {

@@ -55,7 +55,7 @@ func (s *shard) consume(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 1)
-	deliveries := make(chan delivery, 2*s.w.Config.MaxBatch)
+	deliveries := make(chan delivery, 64)
 	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -66,7 +66,8 @@ func (s *shard) consume(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	},
-		jetstream.PullMaxMessages(2*s.w.Config.MaxBatch),
+		// What is on its way is bounded in bytes, too: an event may have a megabyte.
+		jetstream.PullMaxMessagesWithBytesLimit(2*s.w.Config.MaxBatch, maxPulled),
 		// A server that is busy with its disk for seconds is not one that has forgotten the consumer.
 		jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(5*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
@@ -87,6 +88,7 @@ func (s *shard) consume(ctx context.Context) error {
 		cancel()
 		consuming.Stop()
 		<-consuming.Closed()
+		s.w.consuming(s.number, nil)
 	}()
 	batch := make([]delivery, 0, s.w.Config.MaxBatch)
 	for {
@@ -121,6 +123,9 @@ func (s *shard) consume(ctx context.Context) error {
 		}
 	}
 }
+
+// maxPulled bounds the bytes that the server may have sent ahead.
+const maxPulled = 16 << 20
 
 // fatal tells which errors of a consumer end it.
 func fatal(err error) bool {
@@ -196,6 +201,7 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 		if refused != nil {
 			// Those before it are not to wait for the quarantine.
 			if err := s.hand(ctx, app, flow); err != nil {
+				s.mark.retract(t.ticket) // the stream delivers it again, too
 				return err
 			}
 			flow = flow[:0]
@@ -310,6 +316,7 @@ func (s *shard) quarantineMessage(ctx context.Context, sequence uint64, subject 
 		err := s.w.quarantine(ctx, s.number, sequence, subject, data, reason)
 		if err == nil {
 			s.quarantined.Add(1)
+			s.refused.add(sequence, reason)
 			s.log.Warn().Uint64("sequence", sequence).Str("reason", string(reason.Code)).Msg("an event was quarantined: " + reason.Message)
 			return true
 		}

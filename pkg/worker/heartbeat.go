@@ -80,11 +80,14 @@ func (s *shard) status(now time.Time) *api.ShardStatus {
 	s.broadcast.Store(m.applied)
 	s.metrics.Staleness.Set(staleness.Seconds())
 	s.metrics.Lag.Set(float64(m.last - m.applied))
+	drain := s.drain.observe(m.total, m.outstanding > 0, now)
+	s.drainRate.Store(math.Float64bits(drain))
 	return &api.ShardStatus{
 		Shard: uint32(s.number), Applied: m.applied, Durable: store.Durable(), Depth: uint64(m.outstanding),
-		DrainRate: s.drain.observe(m.total, m.outstanding > 0, now), StalenessMs: float64(staleness) / 1e6,
+		DrainRate: drain, StalenessMs: float64(staleness) / 1e6,
 		Capacity: uint64(s.w.Config.Queue.Capacity), LastSequence: m.last, Quarantined: s.quarantined.Load(),
 		StreamCreatedAt: store.Source().CreatedAt,
+		HighReserved:    uint64(float64(s.w.Config.Queue.Capacity) * s.w.Config.Queue.HighPriorityRatio),
 	}
 }
 

@@ -109,7 +109,8 @@ func (w *world) options(change func(*Options)) (Options, *tested) {
 	}
 	c := &tested{log: new(lines)}
 	cfg := DefaultConfig()
-	cfg.Dir, cfg.NumWorkers, cfg.Checkpoint, cfg.Heartbeat = w.dir, 2, 40*time.Millisecond, 50*time.Millisecond
+	cfg.Name = "w0"
+	cfg.Name, cfg.Dir, cfg.NumWorkers, cfg.Checkpoint, cfg.Heartbeat = "w0", w.dir, 2, 40*time.Millisecond, 50*time.Millisecond
 	opt := Options{
 		Config: cfg, Conn: w.conn.NC, JetStream: w.conn.JS, Topology: w.topo, Metrics: m, Version: "0.0.1",
 		RecallLatency: prometheus.ObserverFunc(func(float64) { c.answered.Add(1) }), Logger: zerolog.New(c.log),

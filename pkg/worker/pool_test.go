@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/queue"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
@@ -117,20 +118,46 @@ func TestWholeSpacesAreStolen(t *testing.T) {
 	b.await(0, last)
 }
 
-// From idle, one event at a time: each wakes somebody up.
+// One event at a time comes just as the index workers go to sleep: each is seen by one before it does, or wakes one.
 func TestNoWakeUpIsLost(t *testing.T) {
-	const rounds = 5_000
+	const rounds = 15_000
 	for _, workers := range []int{1, 3} {
-		b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch = workers, 1, 8 })
-		b.push(0, definition("a"), definition("b"))
-		start := time.Now()
-		for i := range rounds {
-			last := b.push(0, row([]string{"a", "b"}[i%2], "x", 1))
-			if err := b.shards[0].mark.await(b.ctx, last); err != nil {
-				t.Fatalf("%d index workers, round %d: nobody woke up: %v", workers, i, err)
+		b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch, c.Queue.Capacity = workers, 1, 8, 2*rounds })
+		s := b.shards[0]
+		b.push(0, definition("a"))
+		app := s.store.Load().Appender()
+		tasks := make([]*task, rounds)
+		for i := range tasks {
+			e := row("a", "x", 1)
+			e.Sequence = s.mark.fetched() + 1
+			ticket, err := s.mark.begin(b.ctx, slot{sequence: e.Sequence, published: time.Now()}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks[i] = &task{event: e, ticket: ticket, shard: s}
+			if err := app.Add(&tasks[i].event); err != nil {
+				t.Fatal(err)
 			}
 		}
-		t.Logf("%d index workers: %.0f wake-ups a second", workers, rounds/time.Since(start).Seconds())
+		if err := app.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		for i, tk := range tasks {
+			// The moment is another one each time: some meet the last look for work.
+			for range i % 100 {
+				s.queued()
+			}
+			s.lanes.EnqueueBatch(queue.Normal, tasks[i:i+1])
+			b.pool.notify()
+			for spins := 0; s.mark.read().applied < tk.event.Sequence; spins++ {
+				if spins > 1000 {
+					b.await(0, tk.event.Sequence)
+				}
+				runtime.Gosched()
+			}
+		}
+		t.Logf("%d index workers: %.0f events a second, one at a time", workers, rounds/time.Since(start).Seconds())
 	}
 }
 

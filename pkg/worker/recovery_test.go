@@ -229,7 +229,7 @@ func TestDeletedWhileItWaits(t *testing.T) {
 		stuck.wait()
 		return apply(s, evs, applied)
 	}
-	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 20)...)...)
+	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 150)...)...)
 	until(t, "the queue is full", func() bool { return c.shard().mark.read().outstanding == 2 })
 	w.delete(last, last-1, last-2)
 	stuck.open()
@@ -237,7 +237,10 @@ func TestDeletedWhileItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.fresh(t)
-	w.expectAll(0, 17)
+	w.expectAll(0, 147)
+	if n := w.count("a"); n != 147 {
+		t.Errorf("%d observations, want 147", n)
+	}
 }
 
 // The server goes away and comes back: staleness says so meanwhile, and nothing waits for AckWait afterwards.
@@ -300,16 +303,21 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 		c.reach(t, 41)
 		w.expectAll(0, 40)
 	})
-	for _, at := range []string{"middle", "end"} {
-		t.Run("at the "+at, func(t *testing.T) {
+	for _, at := range []string{"in the middle", "at the end", "as the connection breaks"} {
+		t.Run(at, func(t *testing.T) {
 			w := newWorld(t)
-			c := w.start(func(o *Options) { o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = 2, 1, 2 })
+			c := w.start(func(o *Options) {
+				o.Config.Queue.Capacity, o.Config.MinBatch, o.Config.MaxBatch = 2, 1, 2
+				if at == "as the connection breaks" {
+					o.Config.Checkpoint = 10 * time.Second // nothing but the new connection tells of the loss
+				}
+			})
 			apply, stuck := c.pool.apply, newGate(t)
 			c.pool.apply = func(s *store, evs []*storeEvent, applied uint64) (int, error) {
 				stuck.wait()
 				return apply(s, evs, applied)
 			}
-			last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 60)...)...)
+			last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 250)...)...)
 			until(t, "the queue is full", func() bool { return c.shard().mark.read().outstanding == 2 })
 			// The worker takes no more now, so the rest is for the thief.
 			rest, err := c.consumerOf(0).Info(within(t))
@@ -317,14 +325,17 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := int(rest.NumPending)
-			if at == "middle" {
+			if at == "in the middle" {
 				n /= 2
 			}
 			steal(t, c.consumerOf(0), n)
+			if at == "as the connection breaks" {
+				w.server.Restart()
+			}
 			stuck.open()
 			c.reach(t, last)
 			c.fresh(t)
-			w.expectAll(0, 60)
+			w.expectAll(0, 250)
 		})
 	}
 }

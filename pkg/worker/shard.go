@@ -42,12 +42,14 @@ type shard struct {
 	gone   map[string]uint64
 
 	quarantined atomic.Uint64
+	refused     refusals
 	acked       string        // reply subject that was acknowledged last; of the checkpointer
 	passed      chan passage  // one place: what the checkpointer found the stream to have no more
 	refetch     chan struct{} // one place: a delivery was lost
 	missed      uint64        // position + 1 at which a delivery was missed when last looked, 0 for none; of the checkpointer
 	broadcast   atomic.Uint64 // applied, at the last heartbeat
 	drain       rate          // of the heartbeat
+	drainRate   atomic.Uint64 // its last value, as the bits of a float64
 	serving     *service
 }
 
@@ -104,7 +106,7 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 				store.Abandon())
 		}
 		if err == nil {
-			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).
+			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("unindexed", found.Unindexed).
 				Uint64("position", store.Appended()).Dur("took", time.Since(start)).Msg("shard open")
 			s.reportHole(store.Appended(), first)
 			return store, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -48,6 +49,7 @@ type Worker struct {
 	mu        sync.RWMutex
 	shards    []*shard
 	consumers map[int]jetstream.Consumer
+	polled    map[int]string // names of consumers that JetStreamMetrics follows
 	reconnect map[int]chan struct{}
 
 	// lostAt is when the connection was lost, Unix nanoseconds; 0 while there is one.
@@ -81,7 +83,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	}
 	w := &Worker{
 		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
-		recalls: make(chan struct{}, opt.Config.RecallWorkers), consumers: map[int]jetstream.Consumer{}, reconnect: map[int]chan struct{}{},
+		recalls: make(chan struct{}, opt.Config.RecallWorkers), consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
@@ -122,13 +124,14 @@ func (w *Worker) held() []*shard {
 	return slices.Clone(w.shards)
 }
 
-// consuming notes the consumer of a shard for those who look at it from outside.
+// consuming notes the consumer of a shard for those who look at it from outside, nil while it has none.
 func (w *Worker) consuming(shard int, c jetstream.Consumer) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.consumers[shard] = c
-	w.mu.Unlock()
-	if w.JetStreamMetrics != nil {
-		w.JetStreamMetrics.AddConsumer(bus.LogStream(shard), c.CachedInfo().Name, c)
+	if c != nil && w.JetStreamMetrics != nil {
+		w.polled[shard] = c.CachedInfo().Name
+		w.JetStreamMetrics.AddConsumer(bus.LogStream(shard), w.polled[shard], c)
 	}
 }
 
@@ -208,8 +211,8 @@ func (w *Worker) Close() error {
 	w.pool.close()
 	w.Conn.RemoveStatusListener(w.status)
 	if w.JetStreamMetrics != nil {
-		for shard, c := range w.consumers {
-			w.JetStreamMetrics.RemoveConsumer(bus.LogStream(shard), c.CachedInfo().Name)
+		for shard, name := range w.polled {
+			w.JetStreamMetrics.RemoveConsumer(bus.LogStream(shard), name)
 		}
 	}
 	for _, s := range w.held() {
@@ -236,4 +239,23 @@ func (w *Worker) Await(ctx context.Context, sequences map[int]uint64) error {
 		}
 	}
 	return nil
+}
+
+// Applied is the sequence up to which everything of a shard is searchable here, 0 for a shard that is not held.
+func (w *Worker) Applied(shard int) uint64 {
+	for _, s := range w.held() {
+		if s.number == shard {
+			return s.mark.read().applied
+		}
+	}
+	return 0
+}
+
+// DrainRate is how many observations a second were last made searchable while there was a backlog, of all shards held.
+func (w *Worker) DrainRate() float64 {
+	var sum float64
+	for _, s := range w.held() {
+		sum += math.Float64frombits(s.drainRate.Load())
+	}
+	return sum
 }

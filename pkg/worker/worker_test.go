@@ -149,7 +149,7 @@ func TestCloseIsCompleteAndPrompt(t *testing.T) {
 			c := w.start(nil)
 			c.reach(t, w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 200)...)...))
 			// A request that waits does not hold up the end.
-			body, err := proto.Marshal(&api.RecallRequest{Space: "a", Id: "1", AtLeast: w.position(1 << 40), DeadlineMs: 60_000})
+			body, err := proto.Marshal(&api.RecallRequest{Space: "a", Id: "1", AtLeast: w.position(1 << 40), DeadlineMs: 20_000})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -215,7 +215,7 @@ func TestHeartbeats(t *testing.T) {
 	}
 	st.DrainRate = 0
 	if diff := cmp.Diff(&api.ShardStatus{
-		Applied: last, Durable: last, Capacity: 1234, LastSequence: last, Quarantined: 1,
+		Applied: last, Durable: last, Capacity: 1234, HighReserved: 123, LastSequence: last, Quarantined: 1,
 		StreamCreatedAt: c.shard().store.Load().Source().CreatedAt,
 	}, st, protocmp.Transform()); diff != "" {
 		t.Errorf("the shard's state (-want +got):\n%s", diff)

@@ -110,8 +110,10 @@ type ShardStatus struct {
 	Quarantined  uint64 `protobuf:"varint,9,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
 	// Creation time of the stream that this copy is a view of, Unix time in nanoseconds.
 	StreamCreatedAt int64 `protobuf:"varint,10,opt,name=stream_created_at,json=streamCreatedAt,proto3" json:"stream_created_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The part of capacity that only observations of high priority may use.
+	HighReserved  uint64 `protobuf:"varint,11,opt,name=high_reserved,json=highReserved,proto3" json:"high_reserved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShardStatus) Reset() {
@@ -214,11 +216,20 @@ func (x *ShardStatus) GetStreamCreatedAt() int64 {
 	return 0
 }
 
+func (x *ShardStatus) GetHighReserved() uint64 {
+	if x != nil {
+		return x.HighReserved
+	}
+	return 0
+}
+
 // AwaitRequest is the body of a request on `engram.shard.<n>.await`: reply once applied has reached a sequence.
 type AwaitRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	DeadlineMs    uint32                 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Sequence   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	DeadlineMs uint32                 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// The lowest sequence that the caller asks about; 0 means the same as sequence.
+	First         uint64 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,11 +278,20 @@ func (x *AwaitRequest) GetDeadlineMs() uint32 {
 	return 0
 }
 
+func (x *AwaitRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
 // AwaitResponse answers an AwaitRequest.
 type AwaitResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Applied       uint64                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
-	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Applied uint64                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	Error   *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Of the sequences asked about, those that went to the quarantine instead, as far as the worker still knows them.
+	Quarantined   []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -320,6 +340,66 @@ func (x *AwaitResponse) GetError() *Error {
 	return nil
 }
 
+func (x *AwaitResponse) GetQuarantined() []*Quarantined {
+	if x != nil {
+		return x.Quarantined
+	}
+	return nil
+}
+
+// Quarantined is an event of the log that could not be applied.
+type Quarantined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Reason        *Error                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantined) Reset() {
+	*x = Quarantined{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantined) ProtoMessage() {}
+
+func (x *Quarantined) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
+func (*Quarantined) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Quarantined) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Quarantined) GetReason() *Error {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
 // ShardSpacesRequest is the body of a request on `engram.shard.<n>.spaces`.
 type ShardSpacesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +410,7 @@ type ShardSpacesRequest struct {
 
 func (x *ShardSpacesRequest) Reset() {
 	*x = ShardSpacesRequest{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +422,7 @@ func (x *ShardSpacesRequest) String() string {
 func (*ShardSpacesRequest) ProtoMessage() {}
 
 func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +435,7 @@ func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ShardSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ShardSpacesRequest) GetSpace() string {
@@ -376,7 +456,7 @@ type ShardSpacesResponse struct {
 
 func (x *ShardSpacesResponse) Reset() {
 	*x = ShardSpacesResponse{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +468,7 @@ func (x *ShardSpacesResponse) String() string {
 func (*ShardSpacesResponse) ProtoMessage() {}
 
 func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +481,7 @@ func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ShardSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ShardSpacesResponse) GetSpaces() []*SpaceInfo {
@@ -427,7 +507,7 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x17\n" +
 	"\asent_at\x18\x03 \x01(\x03R\x06sentAt\x12.\n" +
-	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\"\xbe\x02\n" +
+	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\"\xe3\x02\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x18\n" +
@@ -440,14 +520,20 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\rlast_sequence\x18\b \x01(\x04R\flastSequence\x12 \n" +
 	"\vquarantined\x18\t \x01(\x04R\vquarantined\x12*\n" +
 	"\x11stream_created_at\x18\n" +
-	" \x01(\x03R\x0fstreamCreatedAt\"K\n" +
+	" \x01(\x03R\x0fstreamCreatedAt\x12#\n" +
+	"\rhigh_reserved\x18\v \x01(\x04R\fhighReserved\"a\n" +
 	"\fAwaitRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
-	"deadlineMs\"Q\n" +
+	"deadlineMs\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\"\x8b\x01\n" +
 	"\rAwaitResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12&\n" +
-	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"*\n" +
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\x128\n" +
+	"\vquarantined\x18\x03 \x03(\v2\x16.engram.v1.QuarantinedR\vquarantined\"S\n" +
+	"\vQuarantined\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12(\n" +
+	"\x06reason\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x06reason\"*\n" +
 	"\x12ShardSpacesRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\"k\n" +
 	"\x13ShardSpacesResponse\x12,\n" +
@@ -466,27 +552,30 @@ func file_engram_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_engram_v1_cluster_proto_rawDescData
 }
 
-var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_engram_v1_cluster_proto_goTypes = []any{
 	(*Heartbeat)(nil),           // 0: engram.v1.Heartbeat
 	(*ShardStatus)(nil),         // 1: engram.v1.ShardStatus
 	(*AwaitRequest)(nil),        // 2: engram.v1.AwaitRequest
 	(*AwaitResponse)(nil),       // 3: engram.v1.AwaitResponse
-	(*ShardSpacesRequest)(nil),  // 4: engram.v1.ShardSpacesRequest
-	(*ShardSpacesResponse)(nil), // 5: engram.v1.ShardSpacesResponse
-	(*Error)(nil),               // 6: engram.v1.Error
-	(*SpaceInfo)(nil),           // 7: engram.v1.SpaceInfo
+	(*Quarantined)(nil),         // 4: engram.v1.Quarantined
+	(*ShardSpacesRequest)(nil),  // 5: engram.v1.ShardSpacesRequest
+	(*ShardSpacesResponse)(nil), // 6: engram.v1.ShardSpacesResponse
+	(*Error)(nil),               // 7: engram.v1.Error
+	(*SpaceInfo)(nil),           // 8: engram.v1.SpaceInfo
 }
 var file_engram_v1_cluster_proto_depIdxs = []int32{
 	1, // 0: engram.v1.Heartbeat.shards:type_name -> engram.v1.ShardStatus
-	6, // 1: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
-	7, // 2: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	6, // 3: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 1: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
+	4, // 2: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
+	7, // 3: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
+	8, // 4: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	7, // 5: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_cluster_proto_init() }
@@ -502,7 +591,7 @@ func file_engram_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_cluster_proto_rawDesc), len(file_engram_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

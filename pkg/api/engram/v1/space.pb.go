@@ -94,10 +94,15 @@ type SpaceDefinition struct {
 	Engine string `protobuf:"bytes,6,opt,name=engine,proto3" json:"engine,omitempty"`
 	// Unix time in nanoseconds.
 	CreatedAt int64 `protobuf:"varint,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// True once the log holds this definition, and where dropped is set, its end; only meaningful in the bucket.
-	Logged bool `protobuf:"varint,8,opt,name=logged,proto3" json:"logged,omitempty"`
 	// True once this generation was dropped; only meaningful in the bucket.
-	Dropped       bool `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Dropped bool `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// Which incarnation of the shard's stream holds this definition, by its creation time, Unix time in nanoseconds; 0
+	// while none does. Only meaningful in the bucket.
+	LoggedStream int64 `protobuf:"varint,10,opt,name=logged_stream,json=loggedStream,proto3" json:"logged_stream,omitempty"`
+	// Where it stands there: what the log holds of the name below it is of an earlier life. Only meaningful in the bucket.
+	LoggedSequence uint64 `protobuf:"varint,11,opt,name=logged_sequence,json=loggedSequence,proto3" json:"logged_sequence,omitempty"`
+	// True once the log holds the drop, too; only meaningful in the bucket.
+	DropLogged    bool `protobuf:"varint,12,opt,name=drop_logged,json=dropLogged,proto3" json:"drop_logged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,16 +186,30 @@ func (x *SpaceDefinition) GetCreatedAt() int64 {
 	return 0
 }
 
-func (x *SpaceDefinition) GetLogged() bool {
+func (x *SpaceDefinition) GetDropped() bool {
 	if x != nil {
-		return x.Logged
+		return x.Dropped
 	}
 	return false
 }
 
-func (x *SpaceDefinition) GetDropped() bool {
+func (x *SpaceDefinition) GetLoggedStream() int64 {
 	if x != nil {
-		return x.Dropped
+		return x.LoggedStream
+	}
+	return 0
+}
+
+func (x *SpaceDefinition) GetLoggedSequence() uint64 {
+	if x != nil {
+		return x.LoggedSequence
+	}
+	return 0
+}
+
+func (x *SpaceDefinition) GetDropLogged() bool {
+	if x != nil {
+		return x.DropLogged
 	}
 	return false
 }
@@ -199,7 +218,7 @@ var File_engram_v1_space_proto protoreflect.FileDescriptor
 
 const file_engram_v1_space_proto_rawDesc = "" +
 	"\n" +
-	"\x15engram/v1/space.proto\x12\tengram.v1\"\x93\x02\n" +
+	"\x15engram/v1/space.proto\x12\tengram.v1\"\xf8\x02\n" +
 	"\x0fSpaceDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tdimension\x18\x02 \x01(\rR\tdimension\x12)\n" +
@@ -210,9 +229,13 @@ const file_engram_v1_space_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06engine\x18\x06 \x01(\tR\x06engine\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\a \x01(\x03R\tcreatedAt\x12\x16\n" +
-	"\x06logged\x18\b \x01(\bR\x06logged\x12\x18\n" +
-	"\adropped\x18\t \x01(\bR\adropped*R\n" +
+	"created_at\x18\a \x01(\x03R\tcreatedAt\x12\x18\n" +
+	"\adropped\x18\t \x01(\bR\adropped\x12#\n" +
+	"\rlogged_stream\x18\n" +
+	" \x01(\x03R\floggedStream\x12'\n" +
+	"\x0flogged_sequence\x18\v \x01(\x04R\x0eloggedSequence\x12\x1f\n" +
+	"\vdrop_logged\x18\f \x01(\bR\n" +
+	"dropLoggedJ\x04\b\b\x10\tR\x06logged*R\n" +
 	"\x06Metric\x12\x16\n" +
 	"\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMETRIC_COSINE\x10\x01\x12\x0e\n" +
