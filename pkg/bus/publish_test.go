@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
@@ -401,4 +402,24 @@ func (l *lossyWriter) Write(b []byte) (int, error) {
 		l.p.lost.Store(true)
 	}
 	return len(b), nil
+}
+
+// An entry that no message can hold fails by itself and at once; those around it are written.
+func TestEntryLargerThanAMessage(t *testing.T) {
+	conn := bustest.Start(t).Connect()
+	if _, _, err := bus.EnsureTopology(t.Context(), conn.JS, bus.TopologyConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	entry := func(id string, size int) bus.Entry {
+		return bus.Entry{Subject: bus.LogSubject(0, "s"), ID: id, Data: make([]byte, size)}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out := bus.PublishAll(ctx, conn.JS, []bus.Entry{entry("a", 10), entry("b", int(conn.NC.MaxPayload())+1), entry("c", 10)})
+	if out[0].Err != nil || out[2].Err != nil || !errors.Is(out[1].Err, nats.ErrMaxPayload) {
+		t.Errorf("outcomes %+v", out)
+	}
+	if ctx.Err() != nil {
+		t.Error("the large entry held the others up until the end")
+	}
 }

@@ -25,8 +25,10 @@ type shardState struct {
 	active   bool
 	heard    time.Time // when a worker last spoke of the shard
 	created  int64     // of the stream that these sequences are of, Unix nanoseconds; 0 for unknown
-	// capacity and reserved are what the workers say they have, 0 for unknown: the smaller capacity counts.
-	capacity, reserved int
+	// capacity is what the workers say they have, 0 for unknown: the smaller of theirs and the configured one counts.
+	// reserved is their high_priority_ratio.
+	capacity int
+	reserved float64
 }
 
 // copyState is what a worker last said of its copy.
@@ -49,7 +51,7 @@ func (s *shardState) limit(high bool) float64 {
 	if high {
 		return s.room()
 	}
-	return min(s.cfg.Activate*s.room(), s.room()-float64(s.reserved))
+	return min(s.cfg.Activate, 1-s.reserved) * s.room()
 }
 
 // lag returns last + in flight - applied; mu is held.
@@ -166,7 +168,8 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 		s.applied = max(s.applied, c.applied)
 	}
 	s.last = max(s.last, st.GetLastSequence())
-	s.capacity, s.reserved = int(st.GetCapacity()), int(st.GetHighReserved())
+	s.capacity = int(st.GetCapacity())
+	s.reserved = float64(st.GetHighReserved()) / float64(max(st.GetCapacity(), 1))
 	if st.GetDrainRate() > 0 {
 		s.drain = st.GetDrainRate()
 	}

@@ -23,7 +23,10 @@ func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[
 	ctx, cancel := context.WithDeadline(g.ctx, deadline)
 	defer cancel()
 	for {
-		body, err := proto.Marshal(&api.AwaitRequest{First: first, Sequence: last, DeadlineMs: uint32(max(time.Until(deadline).Milliseconds(), 1))})
+		body, err := proto.Marshal(&api.AwaitRequest{
+			First: first, Sequence: last, StreamCreatedAt: g.shards[shard].stream(),
+			DeadlineMs: uint32(max(time.Until(deadline).Milliseconds(), 1)),
+		})
 		if err != nil {
 			return nil, wire.Errorf(wire.CodeInternal, "", "encoding a request: %v", err)
 		}

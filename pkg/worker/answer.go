@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -39,7 +40,7 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	}
 	store, m, staleness := v.view()
 	res, serr := store.Search(space, q)
-	if serr != nil {
+	if serr != nil && !awaited(header, serr) {
 		return nil, storeError(serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
@@ -51,6 +52,13 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 		Hits: hits, Applied: v.position(m.applied), StalenessMs: staleness, Searched: uint64(res.Searched), Exact: res.Exact,
 		TookUs: uint64(time.Since(start).Microseconds()),
 	})
+}
+
+// awaited tells whether a space that is unknown here is one that was just defined: the recall API names a space in the
+// header only if it knows it. Such a space has nothing searchable yet, and the answer says so rather than that there is
+// no such space.
+func awaited(header string, err error) bool {
+	return header != "" && errors.Is(err, vecstore.ErrUnknownSpace)
 }
 
 func (v *service) query(space string, req *api.RecallRequest) (vecstore.Query, *wire.Error) {
@@ -68,10 +76,7 @@ func (v *service) query(space string, req *api.RecallRequest) (vecstore.Query, *
 		return q, nil
 	}
 	def, ok := v.s.store.Load().Definition(space)
-	if !ok {
-		return q, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
-	}
-	packed, err := wire.EmbeddingF32(req.GetEmbedding(), def.Metric == vecstore.Cosine)
+	packed, err := wire.EmbeddingF32(req.GetEmbedding(), ok && def.Metric == vecstore.Cosine)
 	if err != nil {
 		return q, err
 	}
@@ -121,7 +126,7 @@ func (v *service) get(ctx context.Context, f wire.Format, header string, body []
 	defer leave()
 	store, m, staleness := v.view()
 	rows, serr := store.Get(space, req.GetIds(), time.Now())
-	if serr != nil {
+	if serr != nil && !awaited(header, serr) {
 		return nil, storeError(serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
@@ -160,7 +165,7 @@ func (v *service) list(ctx context.Context, f wire.Format, header string, body [
 	}
 	store, m, staleness := v.view()
 	rows, more, serr := store.List(space, before, limit, time.Now())
-	if serr != nil {
+	if serr != nil && !awaited(header, serr) {
 		return nil, storeError(serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
@@ -202,6 +207,9 @@ func (v *service) await(ctx context.Context, _ wire.Format, _ string, body []byt
 	defer cancel()
 	if err := v.reach(ctx, req.GetSequence()); err != nil {
 		return nil, err
+	}
+	if created := req.GetStreamCreatedAt(); created != 0 && created != v.s.store.Load().Source().CreatedAt {
+		return nil, wire.Errorf(wire.CodeUnavailable, "", "this copy of shard %d is not yet a view of the stream that is there now", v.s.number)
 	}
 	b, err := proto.Marshal(&api.AwaitResponse{
 		Applied: v.s.mark.read().applied, Quarantined: v.s.refused.between(min(cmp.Or(req.GetFirst(), req.GetSequence()), req.GetSequence()), req.GetSequence()),

@@ -384,3 +384,21 @@ func TestBacklogAtTheStartIsStale(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The same where the first thing that the closed store meets is an event that it cannot take: nothing must stay
+// outstanding for it.
+func TestPoisonWhileTheStoreIsClosed(t *testing.T) {
+	w := newWorld(t)
+	c, _ := w.first(20)
+	old := c.shard().store.Load()
+	if err := old.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(bus.Entry{Subject: bus.LogSubject(0, "nowhere"), ID: "poison", Data: []byte{0xff}})
+	last := w.publish(several(20, 40)...)
+	until(t, "another store has everything", func() bool { return c.shard().store.Load() != old && c.applied() >= last })
+	w.expectAll(0, 40)
+	if got := w.quarantine(); len(got) != 1 {
+		t.Errorf("%d events in the quarantine, want the one that is poison", len(got))
+	}
+}

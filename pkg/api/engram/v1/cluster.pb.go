@@ -229,9 +229,12 @@ type AwaitRequest struct {
 	Sequence   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	DeadlineMs uint32                 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// The lowest sequence that the caller asks about; 0 means the same as sequence.
-	First         uint64 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	First uint64 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
+	// Of which incarnation of the stream the sequences are, by its creation time, Unix time in nanoseconds; 0 for any. A
+	// copy that is a view of another one answers "unavailable".
+	StreamCreatedAt int64 `protobuf:"varint,4,opt,name=stream_created_at,json=streamCreatedAt,proto3" json:"stream_created_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AwaitRequest) Reset() {
@@ -281,6 +284,13 @@ func (x *AwaitRequest) GetDeadlineMs() uint32 {
 func (x *AwaitRequest) GetFirst() uint64 {
 	if x != nil {
 		return x.First
+	}
+	return 0
+}
+
+func (x *AwaitRequest) GetStreamCreatedAt() int64 {
+	if x != nil {
+		return x.StreamCreatedAt
 	}
 	return 0
 }
@@ -521,12 +531,13 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\vquarantined\x18\t \x01(\x04R\vquarantined\x12*\n" +
 	"\x11stream_created_at\x18\n" +
 	" \x01(\x03R\x0fstreamCreatedAt\x12#\n" +
-	"\rhigh_reserved\x18\v \x01(\x04R\fhighReserved\"a\n" +
+	"\rhigh_reserved\x18\v \x01(\x04R\fhighReserved\"\x8d\x01\n" +
 	"\fAwaitRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
 	"deadlineMs\x12\x14\n" +
-	"\x05first\x18\x03 \x01(\x04R\x05first\"\x8b\x01\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12*\n" +
+	"\x11stream_created_at\x18\x04 \x01(\x03R\x0fstreamCreatedAt\"\x8b\x01\n" +
 	"\rAwaitResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\x128\n" +
