@@ -34,6 +34,9 @@ func StartRecall(ctx context.Context, cfg RecallConfig, env Env) (*Recall, error
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	if err := followStreams(ctx, env, p.topology); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	r.router = recall.New(recall.Options{
 		Conn: env.Conn.NC, Topology: p.topology, Registry: p.spaces, Embedders: set,
 		Logger: env.Logger.With().Str("part", "recall").Logger(), Version: env.Version,

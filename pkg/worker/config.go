@@ -24,7 +24,7 @@ type Config struct {
 	Shards []int `yaml:"shards" usage:"shards to hold; empty for all of them"`
 
 	// NumWorkers is how many index workers share the shards of the process; 0 takes the profile's number, but no more
-	// than GOMAXPROCS. A number of one's own is taken as it is.
+	// than there are cores, or GOMAXPROCS where that is less. A number of one's own is taken as it is.
 	NumWorkers    int           `yaml:"num_workers" usage:"index workers; 0 for the profile's number, at most one a core"`
 	Queue         QueueConfig   `yaml:"queue"`
 	Steal         int           `yaml:"steal_threshold" usage:"backlog of an index worker from which on idle ones take whole spaces from it (0: the profile's)"`
@@ -85,7 +85,7 @@ func (c *Config) Resolve() error {
 		c.Name = hostName()
 	}
 	if c.NumWorkers == 0 {
-		c.NumWorkers = min(p.NumWorkers, runtime.GOMAXPROCS(0))
+		c.NumWorkers = min(p.NumWorkers, runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
 	fill(&c.Queue.Capacity, p.Capacity)
 	fill(&c.Steal, p.Steal)
@@ -94,7 +94,7 @@ func (c *Config) Resolve() error {
 	if c.IdleSleep < 0 {
 		c.IdleSleep = p.IdleSleep
 	}
-	fill(&c.RecallWorkers, 2*runtime.GOMAXPROCS(0))
+	fill(&c.RecallWorkers, 2*runtime.NumCPU())
 	return c.validate()
 }
 

@@ -320,11 +320,16 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 			last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 250)...)...)
 			until(t, "the queue is full", func() bool { return c.shard().mark.read().outstanding == 2 })
 			// The worker takes no more now, so the rest is for the thief.
-			rest, err := c.consumerOf(0).Info(within(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			n := int(rest.NumPending)
+			n := 0
+			until(t, "the worker asks for no more", func() bool {
+				rest, err := c.consumerOf(0).Info(within(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := n
+				n = int(rest.NumPending)
+				return rest.NumWaiting == 0 && n == before
+			})
 			if at == "in the middle" {
 				n /= 2
 			}
@@ -351,7 +356,7 @@ func steal(t *testing.T, c jetstream.Consumer, n int) {
 	for range batch.Messages() {
 		got++
 	}
-	if got == 0 || batch.Error() != nil {
+	if got != n || batch.Error() != nil {
 		t.Fatalf("took %d of %d away: %v", got, n, batch.Error())
 	}
 }
