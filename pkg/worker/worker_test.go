@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
@@ -366,4 +368,33 @@ func TestReadyAndMetricsWhileItRuns(t *testing.T) {
 	}
 	w.server.Stop()
 	until(t, "the worker is not ready", func() bool { return c.Ready() != nil })
+}
+
+// The recall API knows a space from its definition, before the copy has it from the log: that is nothing found, and not
+// nothing there.
+func TestSpaceThatIsOnItsWay(t *testing.T) {
+	w := newWorld(t)
+	w.start(nil)
+	for name, c := range map[string]struct {
+		header string
+		failed bool
+	}{"from the recall API": {"early", false}, "from anybody": {"", true}} {
+		body, err := proto.Marshal(&api.RecallRequest{Space: "early", Embedding: embedding(1, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg := &nats.Msg{Subject: bus.ShardSubject(0, bus.VerbRecall), Data: body, Header: nats.Header{}}
+		if c.header != "" {
+			msg.Header.Set(bus.HeaderSpace, c.header)
+		}
+		m, err := w.conn.NC.RequestMsgWithContext(within(t), msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := new(api.RecallResponse)
+		refused := m.Header.Get(micro.ErrorCodeHeader) != ""
+		if refused != c.failed || !refused && (proto.Unmarshal(m.Data, resp) != nil || len(resp.GetHits()) != 0 || resp.GetApplied() == "") {
+			t.Errorf("%s: refused %t, %v", name, refused, resp)
+		}
+	}
 }
