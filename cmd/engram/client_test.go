@@ -182,6 +182,7 @@ func testForget(t *testing.T) {
 
 func testRefusals(t *testing.T) {
 	engram(t, "observe", "three", "--embedding", "[1,2,3]", "--ack", "searchable")
+	engram(t, "observe", "wordy", "words", "--ack", "searchable")
 	for _, tc := range []struct{ args, want string }{
 		{"observe three --embedding [1,2]", "engram: wrong_dimension (embedding): "},
 		{"observe three --embedding [0,0,0]", "engram: invalid_embedding (embedding): "},
@@ -194,7 +195,9 @@ func testRefusals(t *testing.T) {
 		{"list nowhere", "engram: unknown_space (space): "},
 		{"list three --limit 0", "engram: invalid_argument (limit): "},
 		{"forget nowhere id", "engram: unknown_space (space): "},
-		{"observe three ...", "engram: invalid_embedding (text): "},
+		{"observe three text", "engram: invalid_embedding (text): space \"three\" has no embedder"},
+		{"recall three text", "engram: invalid_embedding (text): space \"three\" has no embedder"},
+		{"observe wordy ...", "engram: invalid_embedding (text): the text has no word"},
 	} {
 		contains(t, fails(t, exitFailure, strings.Fields(tc.args)...), tc.want)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -125,4 +127,15 @@ func readText(ctx context.Context, r io.Reader) (string, error) {
 		}
 		return text, nil
 	}
+}
+
+// spaceAndText checks the arguments of a command that takes a space and perhaps a text.
+func spaceAndText(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return errors.New("name a space")
+	case len(args) > 2:
+		return fmt.Errorf("there are %d words behind the space; put the text in quotes", len(args)-1)
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ type observeOptions struct {
 func observeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "observe SPACE [TEXT]", Short: "Put one observation into a space", Long: observeLong, Example: observeExample,
-		Args: cobra.RangeArgs(1, 2),
+		Args: spaceAndText,
 	}
 	c := connectionFlags(cmd, defaultTimeout)
 	var o observeOptions

@@ -37,7 +37,7 @@ type recallOptions struct {
 func recallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "recall SPACE [TEXT]", Short: "Find the nearest observations of a space", Long: recallLong, Example: recallExample,
-		Args: cobra.RangeArgs(1, 2),
+		Args: spaceAndText,
 	}
 	c := connectionFlags(cmd, defaultTimeout)
 	var o recallOptions

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
@@ -24,6 +27,8 @@ type shardState struct {
 	drain    float64
 	active   bool
 	heard    time.Time // when a worker last spoke of the shard
+	failing  time.Time // since when every write has failed, zero when the latest did not
+	failed   error     // of the latest write
 	created  int64     // of the stream that these sequences are of, Unix nanoseconds; 0 for unknown
 	// capacity is what the workers say they have, 0 for unknown: the smaller of theirs and the configured one counts.
 	// reserved is their high_priority_ratio.
@@ -124,9 +129,30 @@ func (s *shardState) committed(out []bus.Outcome, bytes int) {
 	defer s.mu.Unlock()
 	s.inFlight -= len(out)
 	s.bytes -= bytes
+	failed := 0
 	for _, o := range out {
 		s.last = max(s.last, o.Sequence)
+		if o.Err != nil && !errors.Is(o.Err, nats.ErrMaxPayload) {
+			failed++
+			s.failed = o.Err
+		}
 	}
+	switch {
+	case failed < len(out):
+		s.failing, s.failed = time.Time{}, nil
+	case s.failing.IsZero():
+		s.failing = time.Now()
+	}
+}
+
+// failure returns the error of the latest write, if every write has failed for long enough to say so.
+func (s *shardState) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing.IsZero() || time.Since(s.failing) < failingFor {
+		return nil
+	}
+	return s.failed
 }
 
 // incarnation begins again with another stream of the same name, whose sequences mean something else. A word on an older

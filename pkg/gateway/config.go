@@ -7,6 +7,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // Config of a gateway. The zero value of each field means its default.
@@ -77,6 +78,10 @@ func (c *Config) Validate() error {
 	check(0 < c.Admission.Recover && c.Admission.Recover <= c.Admission.Activate && c.Admission.Activate <= 1,
 		"admission.recover is %v and admission.activate %v; want 0 < recover <= activate <= 1", c.Admission.Recover, c.Admission.Activate)
 	check(c.Space.Dimension >= 1 && c.Space.Dimension <= event.MaxDimension, "space.dimension is %d; it can be 1 to %d", c.Space.Dimension, event.MaxDimension)
+	if _, err := wire.ParseMetric(c.Space.Metric); err != nil {
+		check(false, "space.%s", err.Message)
+	}
+	check(c.Space.Engine == "exact", "space.engine is %q; this version has exact", c.Space.Engine)
 	check(c.Deadline > 0 && c.Deadline <= maxDeadline, "deadline is %v; it can be up to %v, half of what the log knows a write again for", c.Deadline, maxDeadline)
 	return errors.Join(errs...)
 }

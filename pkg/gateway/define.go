@@ -10,6 +10,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -63,6 +64,9 @@ func (g *Gateway) define(ctx context.Context, space string, known *registry.Entr
 	return v.(*registry.Entry), nil
 }
 
+// noEmbedder is the name of the embedder of a space whose text is never embedded.
+const noEmbedder = "none"
+
 // definitionFrom makes the definition of a space out of its first observation and the configuration.
 func (g *Gateway) definitionFrom(space string, first *api.Observation) (*api.SpaceDefinition, *wire.Error) {
 	metric, err := wire.ParseMetric(g.Config.Space.Metric)
@@ -72,8 +76,12 @@ func (g *Gateway) definitionFrom(space string, first *api.Observation) (*api.Spa
 	if metric == api.Metric_METRIC_UNSPECIFIED {
 		metric = api.Metric_METRIC_COSINE
 	}
-	dim := g.Config.Space.Dimension
+	dim, embedder := g.Config.Space.Dimension, g.Config.Space.Embedder
 	if e := first.GetEmbedding(); e != nil {
+		if embedder == (*embed.Lexical)(nil).Name() {
+			// The built-in embedder's vectors have nothing to do with those of anybody's model: text must not be mixed in.
+			embedder = noEmbedder
+		}
 		packed, err := wire.EmbeddingF32(e, metric == api.Metric_METRIC_COSINE)
 		if err != nil {
 			return nil, err
@@ -84,7 +92,7 @@ func (g *Gateway) definitionFrom(space string, first *api.Observation) (*api.Spa
 			space, g.Config.Space.Embedder)
 	}
 	return &api.SpaceDefinition{
-		Name: space, Dimension: uint32(dim), Metric: metric, Embedder: g.Config.Space.Embedder, Engine: g.Config.Space.Engine,
+		Name: space, Dimension: uint32(dim), Metric: metric, Embedder: embedder, Engine: g.Config.Space.Engine,
 		CreatedAt: time.Now().UnixNano(),
 	}, nil
 }

@@ -54,6 +54,11 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 	if err := opt.Config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration of the gateway: %w", err)
 	}
+	if name := opt.Config.Space.Embedder; name != noEmbedder {
+		if _, err := opt.Embedders.Lookup(name); err != nil {
+			return nil, fmt.Errorf("configuration of the gateway: space.embedder: %w; http:<model> needs ENGRAM_EMBED_URL and ENGRAM_EMBED_MODEL", err)
+		}
+	}
 	g := &Gateway{Options: opt, slow: make(chan struct{}, maxSlow)}
 	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for range opt.Topology.Shards {
@@ -74,8 +79,17 @@ func (g *Gateway) Ready() error {
 	if !g.Conn.IsConnected() {
 		return errors.New("NATS is not connected")
 	}
+	for n, s := range g.shards {
+		if err := s.failure(); err != nil {
+			return fmt.Errorf("the log of shard %d took no write of the last %v or longer: %w; a NATS server whose disk was full takes none until it has room and is restarted",
+				n, failingFor, err)
+		}
+	}
 	return nil
 }
+
+// failingFor is for how long every write to a shard must have failed before the gateway says that it is not ready.
+const failingFor = 5 * time.Second
 
 // Close answers what was taken and stops. The transports are stopped before.
 func (g *Gateway) Close() error {

@@ -158,8 +158,7 @@ func (r *observing) embed(ctx context.Context, entry *registry.Entry) *wire.Erro
 	}
 	e, err := r.g.Embedders.Lookup(entry.GetEmbedder())
 	if err != nil {
-		return wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "space %q has the embedder %q, which this gateway does not have; send an embedding",
-			r.space, entry.GetEmbedder())
+		return wire.NoEmbedder(r.space, entry.GetEmbedder())
 	}
 	vectors, err := e.Embed(ctx, texts, int(entry.GetDimension()))
 	if err != nil {

@@ -51,6 +51,9 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data is empty; name a directory")
 	}
+	if c.Topology.Replicas > 1 {
+		return fmt.Errorf("topology.replicas is %d; this node has one NATS server, so leave it out, or run the daemons with a cluster", c.Topology.Replicas)
+	}
 	if c.Worker.Dir == worker.DefaultDir {
 		c.Worker.Dir = filepath.Join(c.Data, "worker")
 	}

@@ -114,8 +114,7 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 func (r *Router) embed(ctx context.Context, e *registry.Entry, f wire.Format, req *api.RecallRequest) ([]byte, *wire.Error) {
 	em, err := r.Embedders.Lookup(e.GetEmbedder())
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "text", "space %q has the embedder %q, which this process does not have; send an embedding",
-			e.GetName(), e.GetEmbedder())
+		return nil, wire.NoEmbedder(e.GetName(), e.GetEmbedder())
 	}
 	vectors, err := em.Embed(ctx, []string{req.GetText()}, int(e.GetDimension()))
 	var features *embed.NoFeaturesError

@@ -20,6 +20,14 @@ func atObservation(err *Error, i, of int) *Error {
 	return err.At(fmt.Sprintf("observations[%d]", i))
 }
 
+// NoEmbedder is the refusal of text alone for a space whose embedder this process does not have.
+func NoEmbedder(space, embedder string) *Error {
+	if embedder == "none" {
+		return Errorf(CodeInvalidEmbedding, "text", "space %q has no embedder, since its first observation brought its own embedding; send an embedding", space)
+	}
+	return Errorf(CodeInvalidEmbedding, "text", "space %q has the embedder %q, which this process does not have; configure it here, or send an embedding", space, embedder)
+}
+
 // CheckSpace returns the refusal of an illegal name.
 func CheckSpace(name string) *Error {
 	if err := event.ValidateSpace(name); err != nil {
