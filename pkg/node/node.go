@@ -196,10 +196,10 @@ func (n *Node) Connect(name string) (*bus.Conn, error) {
 // Gatherer returns the metrics of all parts.
 func (n *Node) Gatherer() prometheus.Gatherer { return n.gatherer }
 
-// NATSURL, HTTPAddr and MetricsAddr are where the node listens, empty where it does not.
+// NATSURL is where the node takes NATS clients, empty where it does not.
 func (n *Node) NATSURL() string { return n.nats.url }
 
-// HTTPAddr is the host:port for HTTP.
+// HTTPAddr is the host:port for HTTP, empty for none.
 func (n *Node) HTTPAddr() string {
 	if n.http == nil {
 		return ""
@@ -207,7 +207,7 @@ func (n *Node) HTTPAddr() string {
 	return n.http.Addr()
 }
 
-// MetricsAddr is the host:port of /metrics.
+// MetricsAddr is the host:port of /metrics, empty for none.
 func (n *Node) MetricsAddr() string {
 	if n.metrics == nil {
 		return ""
