@@ -13,6 +13,7 @@ func main() {
 		Short:  "recall-api serves recall over NATS and HTTP in front of the space-workers.",
 		Common: func(c *daemon.RecallConfig) (daemon.Config, string) { return c.Config, c.HTTP },
 		Start: func(ctx context.Context, c daemon.RecallConfig, env daemon.Env) (daemon.Part, error) {
+			env.Alone = true
 			return daemon.StartRecall(ctx, c, env)
 		},
 	}.Main()

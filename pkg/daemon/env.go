@@ -39,8 +39,10 @@ type Env struct {
 	Registry prometheus.Registerer
 	// JetStream follows streams and consumers for /metrics.
 	JetStream *metrics.JetStreamCollector
-	// Recall is the latency of recalls, which workers observe.
-	Recall  *metrics.Recall
+	// Recall is the latency of recalls, which workers observe, and of those over HTTP the recall API where it is alone.
+	Recall *metrics.Recall
+	// Alone tells that no worker runs in this process.
+	Alone   bool
 	Logger  zerolog.Logger
 	Version string
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/engram-memory/engram/pkg/recall"
 	"github.com/engram-memory/engram/pkg/registry"
 )
@@ -37,8 +39,13 @@ func StartRecall(ctx context.Context, cfg RecallConfig, env Env) (*Recall, error
 	if err := followStreams(ctx, env, p.topology); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	var latency prometheus.Observer
+	if env.Alone {
+		latency = env.Recall.Latency
+	}
 	r.router = recall.New(recall.Options{
-		Conn: env.Conn.NC, Topology: p.topology, Registry: p.spaces, Embedders: set,
+		Latency: latency,
+		Conn:    env.Conn.NC, Topology: p.topology, Registry: p.spaces, Embedders: set,
 		Logger: env.Logger.With().Str("part", "recall").Logger(), Version: env.Version,
 	})
 	if r.service, err = r.router.Serve(); err != nil {

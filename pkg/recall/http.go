@@ -55,7 +55,11 @@ func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
 		wire.WriteError(w, f, failed)
 		return
 	}
+	start := time.Now()
 	r.pass(w, req, bus.VerbRecall, f, body)
+	if r.Latency != nil {
+		r.Latency.Observe(time.Since(start).Seconds())
+	}
 }
 
 // pass sends a request to its shard and its answer to the client, as it is.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -16,7 +17,7 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// Options are what a Router works with. All are required.
+// Options are what a Router works with. All are required but Latency.
 type Options struct {
 	Conn      *nats.Conn
 	Topology  bus.Topology
@@ -24,6 +25,9 @@ type Options struct {
 	Embedders *embed.Set
 	Logger    zerolog.Logger
 	Version   string
+	// Latency observes the seconds of each recall over HTTP, if it is set. Answers over NATS do not pass here. A worker
+	// observes every recall, so in a process that has one it is left out.
+	Latency prometheus.Observer
 }
 
 // Router finds the shard of a request. Its methods may be called concurrently.

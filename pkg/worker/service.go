@@ -28,6 +28,17 @@ type service struct {
 
 	mu      sync.Mutex
 	stopped bool // no request begins any more
+	open    int  // requests that are not answered
+}
+
+// maxOpen bounds the requests that one copy of a shard holds at once, most of which wait for a position.
+const maxOpen = 4096
+
+func (v *service) leave() {
+	v.mu.Lock()
+	v.open--
+	v.mu.Unlock()
+	v.running.Done()
 }
 
 // waitLimit is how long a request waits for its position when it does not say.
@@ -81,18 +92,24 @@ func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
 	return func(req micro.Request) {
 		// The subscription ends only after all that it had received was handed over, which is after stop.
 		v.mu.Lock()
-		stopped := v.stopped
-		if !stopped {
+		var refused *wire.Error
+		switch {
+		case v.stopped:
+			refused = v.stopping()
+		case v.open >= maxOpen:
+			refused = wire.Errorf(wire.CodeBackpressure, "", "%d requests to this copy of shard %d wait already; send the request again later", v.open, v.s.number)
+			refused.RetryAfter = time.Second
+		default:
+			v.open++
 			v.running.Add(1)
 		}
 		v.mu.Unlock()
-		if stopped {
-			answer = func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, v.stopping() }
-			v.respond(req, answer)
+		if refused != nil {
+			v.respond(req, func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, refused })
 			return
 		}
 		go func() {
-			defer v.running.Done()
+			defer v.leave()
 			start := time.Now()
 			v.respond(req, answer)
 			if verb == bus.VerbRecall {
