@@ -298,7 +298,7 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		steal(t, thief, 41)
+		steal(t, thief, 41, 41)
 		c := w.start(nil)
 		c.reach(t, 41)
 		w.expectAll(0, 40)
@@ -333,7 +333,7 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 			if at == "in the middle" {
 				n /= 2
 			}
-			steal(t, c.consumerOf(0), n)
+			steal(t, c.consumerOf(0), n, n/2) // on a busy machine the worker may still be given some itself
 			if at == "as the connection breaks" {
 				w.server.Restart()
 			}
@@ -345,8 +345,8 @@ func TestDeliveriesThatGetLost(t *testing.T) {
 	}
 }
 
-// steal takes deliveries and never acknowledges them.
-func steal(t *testing.T, c jetstream.Consumer, n int) {
+// steal takes up to n deliveries, at least as many as that, and never acknowledges them.
+func steal(t *testing.T, c jetstream.Consumer, n, least int) {
 	t.Helper()
 	batch, err := c.FetchNoWait(n)
 	if err != nil {
@@ -356,7 +356,7 @@ func steal(t *testing.T, c jetstream.Consumer, n int) {
 	for range batch.Messages() {
 		got++
 	}
-	if got != n || batch.Error() != nil {
+	if got < least || batch.Error() != nil {
 		t.Fatalf("took %d of %d away: %v", got, n, batch.Error())
 	}
 }
