@@ -82,8 +82,12 @@ func importFile(ctx context.Context, cmd *cobra.Command, nc *nats.Conn, src impo
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return &interruptedError{fmt.Sprintf("; %s sent, and the same command goes on from here", grouped(result.Sent))}
+	case err != nil && result.Sent > 0:
+		return fmt.Errorf("%w; %s sent before that, and the same command goes on from there", err, grouped(result.Sent))
 	case err != nil:
 		return err
+	case result.Records == 0:
+		return fmt.Errorf("%s has no %s to import", path, src.Unit())
 	}
 	if err := printImported(cmd.OutOrStdout(), result, cfg.Space, path, time.Since(start), asJSON); err != nil {
 		return err

@@ -124,3 +124,12 @@ func TestImportBadLines(t *testing.T) {
 		t.Errorf("%d observations", len(got.Observations))
 	}
 }
+
+// A file without anything in it is more likely a mistake than a wish.
+func TestImportOfNothing(t *testing.T) {
+	startNode(t)
+	path := writeFile(t, "nothing.jsonl", "\n\n")
+	if got, want := fails(t, exitFailure, "import", "nothing", path), "engram: "+path+" has no line to import\n"; got != want {
+		t.Errorf("stderr %q, want %q", got, want)
+	}
+}

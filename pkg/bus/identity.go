@@ -22,17 +22,8 @@ func (i Identity) Equal(other Identity) bool { return i.CreatedAt.Equal(other.Cr
 // IsZero says whether it names none: that of a checkpoint that was never written.
 func (i Identity) IsZero() bool { return i.CreatedAt.IsZero() }
 
-// String returns the text that ParseIdentity reads, RFC 3339 in UTC.
+// String returns the time in RFC 3339, in UTC.
 func (i Identity) String() string { return i.CreatedAt.UTC().Format(time.RFC3339Nano) }
-
-// ParseIdentity reads a text that String wrote.
-func ParseIdentity(s string) (Identity, error) {
-	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return Identity{}, fmt.Errorf("malformed identity of a stream %q: want the time of its creation in RFC 3339: %w", s, err)
-	}
-	return Identity{CreatedAt: at.UTC()}, nil
-}
 
 // StreamIdentity returns the identity of a shard's stream, its last sequence (0 when nothing was ever written), and the
 // first sequence that it still has; of an empty stream that is last + 1. The error wraps jetstream.ErrStreamNotFound when

@@ -193,9 +193,6 @@ func (n *Node) Connect(name string) (*bus.Conn, error) {
 	return bus.Connect(bus.Config{Name: name, InProcess: n.nats.server, Log: zerolog.Nop()})
 }
 
-// Gatherer returns the metrics of all parts.
-func (n *Node) Gatherer() prometheus.Gatherer { return n.gatherer }
-
 // NATSURL is where the node takes NATS clients, empty where it does not.
 func (n *Node) NATSURL() string { return n.nats.url }
 
