@@ -61,6 +61,9 @@ func TestCommands(t *testing.T) {
 	t.Run("embeddings", testEmbeddings)
 	t.Run("list", testList)
 	t.Run("forget", testForget)
+	t.Run("create", testCreate)
+	t.Run("past", testPast)
+	t.Run("compact", testCompact)
 	t.Run("refusals", testRefusals)
 	t.Run("completion", testCompletion)
 }
@@ -180,6 +183,72 @@ func testForget(t *testing.T) {
 	contains(t, fails(t, exitFailure, "list", "lost"), "unknown_space")
 }
 
+func testCreate(t *testing.T) {
+	args := []string{"create", "made", "--dim", "3", "--metric", "l2", "--vectors", "f16", "--engine", "exact"}
+	contains(t, engram(t, args...), "made created: dimension 3, metric l2, vectors f16, engine exact, embedder none, in shard ")
+	contains(t, engram(t, args...), "made is there already: dimension 3, metric l2")
+	type created struct {
+		definition
+		Created bool `json:"created"`
+	}
+	c := decode[created](t, engram(t, append(args, "--json")...))
+	if c.Created || c.Space != "made" || c.Dimension != 3 || c.Metric != "l2" || c.Vectors != "f16" || c.Engine != "exact" || c.Embedder != "none" || c.Generation != 1 {
+		t.Errorf("%+v", c)
+	}
+	contains(t, fails(t, exitFailure, "create", "made", "--metric", "dot"), "engram: conflict (metric): space \"made\" has the metric l2, and the request says dot")
+	contains(t, engram(t, "create", "worded", "--embedder", "lexical", "--dim", "16"), "embedder lexical")
+	engram(t, "observe", "made", "--id", "a", "--embedding", "[0,3,0]", "--ack", "searchable")
+	if r := decode[recalled](t, engram(t, "recall", "made", "--embedding", "[0,1,0]", "--json")); len(r.Hits) != 1 || *r.Hits[0].Score != -4 {
+		t.Errorf("%+v", r)
+	}
+	contains(t, engram(t, "status"), "ENGINE", "VECTORS", "exact", "f16")
+}
+
+func testPast(t *testing.T) {
+	engram(t, "observe", "past", "--id", "x", "--embedding", "[1,0]", "first")
+	then := decode[observed](t, engram(t, "observe", "past", "--id", "y", "--embedding", "[0,1]", "--ack", "searchable", "--json")).Position
+	engram(t, "forget", "past", "x", "--ack", "searchable")
+	if r := decode[recalled](t, engram(t, "recall", "past", "--embedding", "[1,0]", "--json", "--recall", "exact")); !cmp.Equal(idsOf(r.Hits), []string{"y"}) || !r.Exact {
+		t.Errorf("now: %+v", r)
+	}
+	if r := decode[recalled](t, engram(t, "recall", "past", "--embedding", "[1,0]", "--json", "--as-of", then, "--recall", "fast", "--ef", "7")); !cmp.Equal(idsOf(r.Hits), []string{"x", "y"}) {
+		t.Errorf("then: %+v", r)
+	}
+	if l := decode[found](t, engram(t, "list", "past", "--as-of", then, "--json")); !cmp.Equal(idsOf(l.Observations), []string{"y", "x"}) {
+		t.Errorf("then: %+v", l)
+	}
+	contains(t, engram(t, "get", "past", "x", "--as-of", then), "text       first")
+}
+
+func testCompact(t *testing.T) {
+	for range 2 {
+		engram(t, "observe", "dense", "--id", "a", "--embedding", "[1,0]", "--ack", "searchable")
+	}
+	text := engram(t, "compact", "dense")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "WORKER") || strings.Fields(lines[1])[1] != "2" {
+		t.Fatalf("the table:\n%s", text)
+	}
+	type compacted struct {
+		Copies []struct {
+			Worker         string  `json:"worker"`
+			RowsBefore     uint64  `json:"rows_before"`
+			RowsAfter      uint64  `json:"rows_after"`
+			RowsReclaimed  uint64  `json:"rows_reclaimed"`
+			LogBytesBefore uint64  `json:"log_bytes_before"`
+			LogBytesAfter  uint64  `json:"log_bytes_after"`
+			TookMS         float64 `json:"took_ms"`
+		} `json:"copies"`
+	}
+	c := decode[compacted](t, engram(t, "compact", "dense", "--json", "--timeout", "20s"))
+	if len(c.Copies) != 1 || c.Copies[0].Worker == "" || c.Copies[0].RowsAfter > c.Copies[0].RowsBefore || c.Copies[0].RowsBefore-c.Copies[0].RowsAfter != c.Copies[0].RowsReclaimed {
+		t.Errorf("%+v", c)
+	}
+	if l := decode[found](t, engram(t, "list", "dense", "--json")); !cmp.Equal(idsOf(l.Observations), []string{"a"}) {
+		t.Errorf("%+v", l)
+	}
+}
+
 func testRefusals(t *testing.T) {
 	engram(t, "observe", "three", "--embedding", "[1,2,3]", "--ack", "searchable")
 	engram(t, "observe", "wordy", "words", "--ack", "searchable")
@@ -189,6 +258,12 @@ func testRefusals(t *testing.T) {
 		{"observe three --embedding [1,2,3] --importance 2", "engram: invalid_argument (importance): "},
 		{"recall three --embedding [1,2]", "engram: wrong_dimension (embedding): "},
 		{"recall three --embedding [1,2,3] --at-least x", "engram: invalid_position (at_least): "},
+		{"recall three --embedding [1,2,3] --as-of x", "engram: invalid_position (as_of): "},
+		{"list three --as-of x", "engram: invalid_position (as_of): "},
+		{"create three --dim 4", "engram: conflict (dimension): "},
+		{"create new --embedder http:nobody", "engram: invalid_argument (embedder): "},
+		{"create new --embedder none", "engram: invalid_argument (dimension): "},
+		{"compact nowhere", "engram: unknown_space (space): "},
 		{"recall three --id nobody", "engram: not_found"},
 		{"recall nowhere text", "engram: unknown_space (space): "},
 		{"get nowhere id", "engram: unknown_space (space): "},

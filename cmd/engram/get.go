@@ -28,13 +28,14 @@ func getCommand() *cobra.Command {
 	}
 	c := connectionFlags(cmd, defaultTimeout)
 	include := cmd.Flags().StringSlice("include", nil, "what to print of them: embedding, text, metadata, none (default text,metadata)")
+	asOf := cmd.Flags().String("as-of", "", "print what held at this `position`")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := spaceArgument(args[0]); err != nil {
 			return err
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
-			resp, err := client.New(nc).Get(ctx, args[0], &api.GetRequest{Ids: args[1:], Include: *include})
+			resp, err := client.New(nc).Get(ctx, args[0], &api.GetRequest{Ids: args[1:], Include: *include, AsOf: *asOf})
 			if err != nil {
 				return err
 			}

@@ -26,13 +26,14 @@ func listCommand() *cobra.Command {
 	c := connectionFlags(cmd, defaultTimeout)
 	limit := cmd.Flags().Uint32("limit", event.DefaultList, "how many, 1 to 1000")
 	before := cmd.Flags().String("before", "", "only those below this `position`")
+	asOf := cmd.Flags().String("as-of", "", "list what held at this `position`")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := spaceArgument(args[0]); err != nil {
 			return err
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
-			resp, err := client.New(nc).List(ctx, args[0], &api.ListRequest{Limit: limit, Before: *before})
+			resp, err := client.New(nc).List(ctx, args[0], &api.ListRequest{Limit: limit, Before: *before, AsOf: *asOf})
 			if err != nil {
 				return err
 			}

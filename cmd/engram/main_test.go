@@ -196,6 +196,9 @@ func TestUsageErrors(t *testing.T) {
 		{"forget demo id --all", "give either ids, or --all"},
 		{"forget demo --all", "add --yes"},
 		{"import demo a.txt --window 0", "must be above 0"},
+		{"create demo --dim many", `invalid argument "many" for "--dim"`},
+		{"compact demo --timeout 0", "--timeout is 0s"},
+		{"compact", "accepts 1 arg(s)"},
 		{"up --nothing", "unknown flag"},
 		{"up extra", `unknown command "extra"`},
 		{"up --worker.num-workers many", "worker.num_workers"},
@@ -225,6 +228,15 @@ func TestRefusalsWithoutServer(t *testing.T) {
 		{"recall demo text -k 0", "k is 0"},
 		{"recall demo text -k 1001", "k is 1001"},
 		{"recall demo text --include all", "include names \"all\""},
+		{"recall demo text --recall slow", "recall is \"slow\""},
+		{"recall demo text --ef 0", "invalid_argument (ef): ef is 0"},
+		{"recall demo text --ef 5 --recall exact", "invalid_argument (ef)"},
+		{"create Demo", "invalid_space"},
+		{"create demo --dim 0", "invalid_argument (dimension): dimension is 0"},
+		{"create demo --metric hamming", "metric is \"hamming\""},
+		{"create demo --vectors f64", "vectors is \"f64\""},
+		{"create demo --engine warp", "engine is \"warp\""},
+		{"compact a.b", "invalid_space"},
 		{"import demo a.csv", "ends in .jsonl, .npy or .txt"},
 		{"import demo /nowhere/a.txt", "/nowhere/a.txt"},
 		{"list demo --context /nowhere/c.json", "/nowhere/c.json"},
@@ -239,7 +251,7 @@ func TestNoServer(t *testing.T) {
 	file := writeFile(t, "a.txt", "one\n")
 	for _, args := range [][]string{
 		{"observe", "demo", "text"}, {"recall", "demo", "text"}, {"get", "demo", "id"}, {"list", "demo"}, {"forget", "demo", "id"},
-		{"status"}, {"import", "demo", file},
+		{"status"}, {"import", "demo", file}, {"create", "demo"}, {"compact", "demo"},
 	} {
 		line := fails(t, exitFailure, args...)
 		contains(t, line, "127.0.0.1:1", `"engram up"`)

@@ -22,13 +22,15 @@ The last line says how fresh the answer is: the position up to which everything 
 observation that is not, how many rows were compared, and whether these are the true nearest ones.`
 
 const recallExample = `  engram recall notes "how do I get in?" -k 3
+  engram recall notes "how do I get in?" --recall exact
   engram recall points --embedding '[0.1, 0.2, 0.3]' --min-score 0.8 --json
   engram recall notes --id door --at-least "$POSITION" --deadline 2s`
 
 // recallOptions are the flags of recall.
 type recallOptions struct {
 	id, embedding, atLeast string
-	k                      uint32
+	target, asOf           string
+	k, ef                  uint32
 	minScore               float32
 	deadline               time.Duration
 	include                []string
@@ -47,7 +49,10 @@ func recallCommand() *cobra.Command {
 	fs.Uint32VarP(&o.k, "k", "k", event.DefaultK, "how many to find, 1 to 1000")
 	fs.Float32Var(&o.minScore, "min-score", 0, "leave out hits below this score")
 	fs.StringVar(&o.atLeast, "at-least", "", "answer only once this `position` is in the index")
-	fs.DurationVar(&o.deadline, "deadline", 0, "how long to wait for --at-least")
+	fs.DurationVar(&o.deadline, "deadline", 0, "how long to wait for --at-least and --as-of")
+	fs.StringVar(&o.target, "recall", "", "how hard to look: fast, balanced or exact (default balanced)")
+	fs.Uint32Var(&o.ef, "ef", 0, "length of the candidate list, 1 to 10000 (default what --recall stands for)")
+	fs.StringVar(&o.asOf, "as-of", "", "answer from what held at this `position`")
 	fs.StringSliceVar(&o.include, "include", nil, "what hits carry: embedding, text, metadata, none (default text,metadata)")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -88,8 +93,15 @@ func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallR
 	if queries != 1 {
 		return nil, misused(cmd, "a recall has one of TEXT, --id and --embedding; this one has %d", queries)
 	}
+	target, refused := wire.ParseRecallTarget(o.target)
+	if refused != nil {
+		return nil, refused
+	}
 	req := &api.RecallRequest{
-		Id: o.id, AtLeast: o.atLeast, DeadlineMs: uint32(o.deadline.Milliseconds()), Include: o.include,
+		Id: o.id, AtLeast: o.atLeast, DeadlineMs: uint32(o.deadline.Milliseconds()), Include: o.include, Recall: target, AsOf: o.asOf,
+	}
+	if cmd.Flags().Changed("ef") {
+		req.Ef = &o.ef
 	}
 	if cmd.Flags().Changed("k") {
 		req.K = &o.k

@@ -38,8 +38,8 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) (*cobra.Command, error) 
 	if err != nil {
 		return nil, err
 	}
-	root.AddCommand(demoCommand(), up, observeCommand(), recallCommand(), getCommand(), listCommand(), importCommand(), forgetCommand(),
-		statusCommand(), benchCommand(), versionCommand())
+	root.AddCommand(demoCommand(), up, createCommand(), observeCommand(), recallCommand(), getCommand(), listCommand(), importCommand(),
+		forgetCommand(), compactCommand(), statusCommand(), dumpCommand(), benchCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.InitDefaultCompletionCmd() // which remembers stdout as it is now
 	markUsage(root)

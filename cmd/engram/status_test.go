@@ -17,22 +17,17 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	type space struct {
-		Space        string `json:"space"`
-		Observations int    `json:"observations"`
-		Dimension    int    `json:"dimension"`
-		Metric       string `json:"metric"`
-		Shard        int    `json:"shard"`
-
-		Embedder, Engine, Applied string
-		Generation                int
-		CreatedAt                 string  `json:"created_at"`
-		RowsInTail                int     `json:"rows_in_tail"`
-		RowsInGraph               int     `json:"rows_in_graph"`
-		RowsDead                  int     `json:"rows_dead"`
-		StalenessMS               float64 `json:"staleness_ms"`
+		definition
+		Observations int     `json:"observations"`
+		Applied      string  `json:"applied"`
+		RowsInTail   int     `json:"rows_in_tail"`
+		RowsInGraph  int     `json:"rows_in_graph"`
+		RowsDead     int     `json:"rows_dead"`
+		StalenessMS  float64 `json:"staleness_ms"`
 	}
 	spaces := decode[[]space](t, string(s.Spaces)+"\n")
-	if len(spaces) != 1 || spaces[0].Space != "demo" || spaces[0].Observations != 1 || spaces[0].Dimension != 512 || spaces[0].Metric != "cosine" {
+	if len(spaces) != 1 || spaces[0].Space != "demo" || spaces[0].Observations != 1 || spaces[0].Dimension != 512 || spaces[0].Metric != "cosine" ||
+		spaces[0].Engine != "hnsw" || spaces[0].Vectors != "f32" {
 		t.Fatalf("%+v", spaces)
 	}
 	for i, c := range s.Shards {
@@ -44,6 +39,19 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
+}
+
+// definition is what is fixed about a space, as --json prints it.
+type definition struct {
+	Space      string `json:"space"`
+	Dimension  int    `json:"dimension"`
+	Metric     string `json:"metric"`
+	Embedder   string `json:"embedder"`
+	Engine     string `json:"engine"`
+	Vectors    string `json:"vectors"`
+	Generation int    `json:"generation"`
+	CreatedAt  string `json:"created_at"`
+	Shard      int    `json:"shard"`
 }
 
 // A NATS server without an Engram.

@@ -44,6 +44,8 @@ const (
 	VerbList   = "list"
 	VerbSpaces = "spaces"
 	VerbAwait  = "await"
+	// VerbCompact is answered by every copy of a shard, each for itself.
+	VerbCompact = "compact"
 )
 
 // Any stands for every space, or every worker, in a subject to subscribe to.
@@ -77,6 +79,12 @@ func ListSubject(space string) string { return root + "list." + space }
 // ForgetSubject returns the subject that takes forgets in a space, engram.forget.<space>; Any subscribes to all.
 func ForgetSubject(space string) string { return root + "forget." + space }
 
+// DefineSubject returns the subject that makes a space, engram.define.<space>; Any subscribes to all.
+func DefineSubject(space string) string { return root + "define." + space }
+
+// CompactSubject returns the subject that compacts a space, engram.compact.<space>; Any subscribes to all.
+func CompactSubject(space string) string { return root + "compact." + space }
+
 // SpacesSubject is the subject that lists the spaces.
 const SpacesSubject = root + "spaces"
 
@@ -89,15 +97,15 @@ func ShardSubject(shard int, verb string) string {
 // to all.
 func HeartbeatSubject(worker string) string { return root + "heartbeat." + worker }
 
-// SpaceOf returns the space that a subject names: the last token of the subjects of observe, recall, get, list, forget
-// and log. It is false for every other subject, and where the last token is not the legal name of a space.
+// SpaceOf returns the space that a subject names: the last token of the subjects of observe, recall, get, list, forget,
+// define, compact and log. It is false for every other subject, and where the last token is not the legal name of a space.
 func SpaceOf(subject string) (space string, ok bool) {
 	kind, rest, ok := split(subject)
 	if !ok {
 		return "", false
 	}
 	switch kind {
-	case "observe", "recall", "get", "list", "forget":
+	case "observe", "recall", "get", "list", "forget", "define", "compact":
 		space = rest
 	case "log":
 		var shard string

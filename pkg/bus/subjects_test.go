@@ -21,10 +21,13 @@ func TestSubjects(t *testing.T) {
 		{GetSubject("net"), "engram.get.net", "net", -1, ""},
 		{ListSubject("net"), "engram.list.net", "net", -1, ""},
 		{ForgetSubject("net"), "engram.forget.net", "net", -1, ""},
+		{DefineSubject("net"), "engram.define.net", "net", -1, ""},
+		{CompactSubject("net"), "engram.compact.net", "net", -1, ""},
 		{RecallSubject(Any), "engram.recall.*", "", -1, ""},
 		{SpacesSubject, "engram.spaces", "", -1, ""},
 		{ShardSubject(3, VerbRecall), "engram.shard.3.recall", "", 3, ""},
 		{ShardSubject(3, VerbAwait), "engram.shard.3.await", "", 3, ""},
+		{ShardSubject(3, VerbCompact), "engram.shard.3.compact", "", 3, ""},
 		{HeartbeatSubject("w1"), "engram.heartbeat.w1", "", -1, "w1"},
 		{QuarantineSubject(0), "engram.quarantine.0", "", 0, ""},
 	} {

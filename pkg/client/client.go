@@ -114,6 +114,26 @@ func (c *Client) Forget(ctx context.Context, space string, req *api.ForgetReques
 	return resp, c.callSpace(ctx, space, bus.ForgetSubject, req, resp)
 }
 
+// Define makes a space before its first observation. The same definition again is no error; one that differs from what
+// is there is a conflict, about the first field that does. The error is an *wire.Error.
+func (c *Client) Define(ctx context.Context, space string, req *api.DefineRequest) (*api.DefineResponse, error) {
+	resp := new(api.DefineResponse)
+	return resp, c.callSpace(ctx, space, bus.DefineSubject, req, resp)
+}
+
+// Compact has all copies of a space reclaim what nobody can read any more. It takes as long as that takes: a context
+// without a deadline waits for what the request allows. The error is an *wire.Error; where only some of several copies
+// failed it is nil, and their results say so.
+func (c *Client) Compact(ctx context.Context, space string, req *api.CompactRequest) (*api.CompactResponse, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wire.CompactLimit(req)+DefaultTimeout)
+		defer cancel()
+	}
+	resp := new(api.CompactResponse)
+	return resp, c.callSpace(ctx, space, bus.CompactSubject, req, resp)
+}
+
 // Spaces returns one space, or all for the empty name. The error is an *wire.Error.
 func (c *Client) Spaces(ctx context.Context, only string) (*api.SpacesResponse, error) {
 	resp := new(api.SpacesResponse)

@@ -106,7 +106,11 @@ func TestMethods(t *testing.T) {
 		bus.GetSubject("demo"):    {&api.GetResponse{Applied: "p"}, func() (proto.Message, error) { return c.Get(ctx, "demo", &api.GetRequest{}) }},
 		bus.ListSubject("demo"):   {&api.ListResponse{More: true}, func() (proto.Message, error) { return c.List(ctx, "demo", &api.ListRequest{}) }},
 		bus.ForgetSubject("demo"): {&api.ForgetResponse{Position: "p"}, func() (proto.Message, error) { return c.Forget(ctx, "demo", &api.ForgetRequest{}) }},
-		bus.SpacesSubject:         {&api.SpacesResponse{Spaces: []*api.SpaceInfo{{Shard: 3}}}, func() (proto.Message, error) { return c.Spaces(ctx, "demo") }},
+		bus.DefineSubject("demo"): {&api.DefineResponse{Created: true}, func() (proto.Message, error) { return c.Define(ctx, "demo", &api.DefineRequest{}) }},
+		bus.CompactSubject("demo"): {&api.CompactResponse{Copies: []*api.CompactedCopy{{Worker: "w"}}}, func() (proto.Message, error) {
+			return c.Compact(ctx, "demo", &api.CompactRequest{DeadlineMs: 5000})
+		}},
+		bus.SpacesSubject: {&api.SpacesResponse{Spaces: []*api.SpaceInfo{{Shard: 3}}}, func() (proto.Message, error) { return c.Spaces(ctx, "demo") }},
 	} {
 		serve(t, nc, subject, m.answer, refusal, []byte("\xff not protobuf"))
 		if got, err := m.ask(); err != nil || !proto.Equal(got, m.answer) {

@@ -37,7 +37,7 @@ func TestStartSurvivesAnOutage(t *testing.T) {
 	} {
 		tries := 0
 		p := Program[struct{}]{Name: "test", Start: func(_ context.Context, _ struct{}, env Env) (Part, error) {
-			if _, err := metrics.NewWorker(env.Registry); err != nil {
+			if _, err := metrics.NewWorker(env.Registry, 1); err != nil {
 				t.Error(err)
 			}
 			if tries++; tries <= len(c.failures) {

@@ -28,7 +28,7 @@ func StartWorker(ctx context.Context, cfg WorkerConfig, env Env) (*worker.Worker
 	if err := p.spaces.Close(); err != nil {
 		return nil, err
 	}
-	m, err := metrics.NewWorker(env.Registry)
+	m, err := metrics.NewWorker(env.Registry, cfg.Worker.MaxSpaceLabels)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ const (
 	MaxK = 1000
 	// DefaultK is the number of hits when a recall does not say.
 	DefaultK = 10
+	// MaxEf is the longest candidate list of a recall.
+	MaxEf = 10_000
 	// MaxList is the largest page of a list, and the largest number of ids of a get or forget.
 	MaxList = 1000
 	// DefaultList is the page of a list that does not say.

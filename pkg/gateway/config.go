@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/bus"
@@ -40,13 +41,14 @@ type AdmissionConfig struct {
 	Recover  float64 `yaml:"recover" default:"0.5" usage:"share of capacity at which they are taken again"`
 }
 
-// SpaceConfig is how a space is defined by its first observation.
+// SpaceConfig is how a space is defined by its first observation, or by a request that leaves something out.
 type SpaceConfig struct {
 	// Dimension is used when the first observation has text and no embedding.
 	Dimension int    `yaml:"dimension" default:"512" usage:"dimension of a space whose first observation is text"`
 	Metric    string `yaml:"metric" default:"cosine" usage:"metric of a new space: cosine, dot or l2"`
 	Embedder  string `yaml:"embedder" default:"lexical" usage:"embedder of a new space: lexical, http:<model> or none"`
-	Engine    string `yaml:"engine" default:"exact" usage:"index engine of a new space"`
+	Engine    string `yaml:"engine" default:"hnsw" usage:"index engine of a new space: hnsw, exact or coder"`
+	Vectors   string `yaml:"vectors" default:"f32" usage:"what a new space keeps of each embedding: f32, f16 or none, which is the int8 codes of the index alone"`
 }
 
 // maxDeadline is half the duplicate window of the log.
@@ -57,7 +59,7 @@ func DefaultConfig() Config {
 	return Config{
 		Batch:     BatchConfig{MaxSize: 500, MaxBytes: 4 << 20, MaxDelay: time.Millisecond},
 		Admission: AdmissionConfig{Capacity: 10_000, MaxBytes: 64 << 20, Activate: 0.8, Recover: 0.5},
-		Space:     SpaceConfig{Dimension: 512, Metric: "cosine", Embedder: "lexical", Engine: "exact"},
+		Space:     SpaceConfig{Dimension: 512, Metric: "cosine", Embedder: "lexical", Engine: "hnsw", Vectors: "f32"},
 		Deadline:  5 * time.Second, MaxSpaceLabels: 100,
 	}
 }
@@ -81,7 +83,10 @@ func (c *Config) Validate() error {
 	if _, err := wire.ParseMetric(c.Space.Metric); err != nil {
 		check(false, "space.%s", err.Message)
 	}
-	check(c.Space.Engine == "exact", "space.engine is %q; this version has exact", c.Space.Engine)
+	if _, err := wire.ParseVectors(c.Space.Vectors); err != nil {
+		check(false, "space.%s", err.Message)
+	}
+	check(slices.Contains(wire.Engines(), c.Space.Engine), "space.engine is %q; it can be one of %q", c.Space.Engine, wire.Engines())
 	check(c.Deadline > 0 && c.Deadline <= maxDeadline, "deadline is %v; it can be up to %v, half of what the log knows a write again for", c.Deadline, maxDeadline)
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -69,32 +70,47 @@ const noEmbedder = "none"
 
 // definitionFrom makes the definition of a space out of its first observation and the configuration.
 func (g *Gateway) definitionFrom(space string, first *api.Observation) (*api.SpaceDefinition, *wire.Error) {
-	metric, err := wire.ParseMetric(g.Config.Space.Metric)
+	def, err := g.newDefinition(space)
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeInternal, "", "the gateway's configuration: space.%s", err.Message)
+		return nil, err
 	}
-	if metric == api.Metric_METRIC_UNSPECIFIED {
-		metric = api.Metric_METRIC_COSINE
-	}
-	dim, embedder := g.Config.Space.Dimension, g.Config.Space.Embedder
 	if e := first.GetEmbedding(); e != nil {
-		if embedder == (*embed.Lexical)(nil).Name() {
-			// The built-in embedder's vectors have nothing to do with those of anybody's model: text must not be mixed in.
-			embedder = noEmbedder
-		}
-		packed, err := wire.EmbeddingF32(e, metric == api.Metric_METRIC_COSINE)
+		packed, err := wire.EmbeddingF32(e, def.GetMetric() == api.Metric_METRIC_COSINE)
 		if err != nil {
 			return nil, err
 		}
-		dim = len(packed) / 4
+		def.Dimension, def.Embedder = uint32(len(packed)/4), g.embedderOfVectors()
 	} else if _, err := g.Embedders.Lookup(g.Config.Space.Embedder); err != nil {
 		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "space %q is new and would have the embedder %q, which this gateway does not have; send an embedding",
 			space, g.Config.Space.Embedder)
 	}
+	return def, nil
+}
+
+// newDefinition makes the definition of a space that is made now out of the configuration alone.
+func (g *Gateway) newDefinition(space string) (*api.SpaceDefinition, *wire.Error) {
+	cfg := &g.Config.Space
+	metric, err := wire.ParseMetric(cfg.Metric)
+	var vectors api.Vectors
+	if err == nil {
+		vectors, err = wire.ParseVectors(cfg.Vectors)
+	}
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeInternal, "", "the gateway's configuration: space.%s", err.Message)
+	}
 	return &api.SpaceDefinition{
-		Name: space, Dimension: uint32(dim), Metric: metric, Embedder: embedder, Engine: g.Config.Space.Engine,
-		CreatedAt: time.Now().UnixNano(),
+		Name: space, Dimension: uint32(cfg.Dimension), Metric: cmp.Or(metric, api.Metric_METRIC_COSINE), Embedder: cfg.Embedder,
+		Engine: wire.EngineName(cfg.Engine), Vectors: cmp.Or(vectors, api.Vectors_VECTORS_F32), CreatedAt: time.Now().UnixNano(),
 	}, nil
+}
+
+// embedderOfVectors returns the embedder of a new space that gets embeddings of somebody's own. The built-in embedder's
+// vectors have nothing to do with those of anybody's model: text must not be mixed in.
+func (g *Gateway) embedderOfVectors() string {
+	if g.Config.Space.Embedder == (*embed.Lexical)(nil).Name() {
+		return noEmbedder
+	}
+	return g.Config.Space.Embedder
 }
 
 // logDefinition writes a definition to the log of its shard, before any observation of the space can follow it, and

@@ -21,10 +21,11 @@ import (
 const maxBody = 16 << 20
 
 // Handler returns the gateway's HTTP face: POST /v1/spaces/{space}/observations with one JSON observation, an array,
-// an envelope, an ObserveRequest in protobuf, or NDJSON, one observation a line.
+// an envelope, an ObserveRequest in protobuf, or NDJSON, one observation a line; and PUT /v1/spaces/{space}.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/spaces/{space}/observations", g.postObservations)
+	mux.HandleFunc("PUT /v1/spaces/{space}", g.putSpace)
 	return mux
 }
 
@@ -35,10 +36,7 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	f, refused := wire.FormatOf(contentType, body)
-	if contentType == "" || contentType == "application/x-www-form-urlencoded" { // what curl -d sends
-		f, refused = wire.JSON, nil
-	}
+	f, refused := bodyFormat(contentType, body)
 	if err != nil {
 		refused = bodyError(err)
 	}
@@ -71,6 +69,14 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", f.ContentType())
 	w.WriteHeader(worstStatus(resp))
 	_, _ = w.Write(out) // a client that is gone has its retry
+}
+
+// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON.
+func bodyFormat(contentType string, body []byte) (wire.Format, *wire.Error) {
+	if contentType == "" || contentType == "application/x-www-form-urlencoded" {
+		return wire.JSON, nil
+	}
+	return wire.FormatOf(contentType, body)
 }
 
 // observeWait is Observe for a goroutine that can wait. It gives up when the client does.

@@ -15,8 +15,8 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// Service is the gateway's NATS face: the micro service "engram-gateway" with the endpoints engram.observe.<space> and
-// engram.forget.<space>.
+// Service is the gateway's NATS face: the micro service "engram-gateway" with the endpoints engram.observe.<space>,
+// engram.forget.<space> and engram.define.<space>.
 type Service struct {
 	g     *Gateway
 	micro micro.Service
@@ -29,21 +29,23 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 	s := &Service{g: g}
 	var err error
 	s.micro, err = micro.AddService(g.Conn, micro.Config{
-		Name: "engram-gateway", Version: version, Description: "Takes observations and forgets to the log of their space.",
+		Name: "engram-gateway", Version: version, Description: "Takes observations and forgets to the log of their space, and makes spaces.",
 		QueueGroup: "engram-gateway",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the service engram-gateway: %w", err)
 	}
-	for name, handler := range map[string]micro.HandlerFunc{"observe": s.observe, "forget": s.forget} {
-		subject := bus.ObserveSubject("*")
-		if name == "forget" {
-			subject = bus.ForgetSubject("*")
-		}
+	for name, e := range map[string]struct {
+		subject string
+		handler micro.HandlerFunc
+	}{
+		"observe": {bus.ObserveSubject(bus.Any), s.observe}, "forget": {bus.ForgetSubject(bus.Any), s.forget},
+		"define": {bus.DefineSubject(bus.Any), s.define},
+	} {
 		// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
-		err := s.micro.AddEndpoint(name, handler, micro.WithEndpointSubject(subject), micro.WithEndpointPendingLimits(-1, 256<<20))
+		err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, 256<<20))
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", subject, err), s.micro.Stop())
+			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.micro.Stop())
 		}
 	}
 	// Who is told that the gateway is ready must find it.
@@ -113,6 +115,27 @@ func (s *Service) forget(req micro.Request) {
 			return
 		}
 		body, refused := wire.EncodeForget(f, resp)
+		respond(req, f, body, refused)
+	})
+}
+
+func (s *Service) define(req micro.Request) {
+	f, refused := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+	var in *api.DefineRequest
+	if refused == nil {
+		in, refused = wire.DecodeDefine(f, req.Data())
+	}
+	if refused != nil {
+		respondError(req, f, refused)
+		return
+	}
+	s.answers.Go(func() {
+		resp, refused := s.g.Define(context.Background(), spaceOf(req.Subject()), in)
+		if refused != nil {
+			respondError(req, f, refused)
+			return
+		}
+		body, refused := wire.EncodeDefine(f, resp)
 		respond(req, f, body, refused)
 	})
 }

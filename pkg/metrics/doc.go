@@ -16,6 +16,10 @@
 //	           engram_streaming_worker_panics_total
 //	           engram_streaming_quarantined_total{reason}
 //	           engram_hnsw_insert_duration_seconds
+//	           engram_recall_audit_recall_ratio{memory_space}
+//	           engram_recall_audit_queries_total{memory_space}
+//	           engram_recall_audit_dropped_total{reason}
+//	           engram_recall_audit_seconds
 //	Recall     engram_streaming_recall_latency_seconds
 //	JetStream  engram_jetstream_*{stream,consumer}
 //

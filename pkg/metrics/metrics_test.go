@@ -44,7 +44,7 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker, err := NewWorker(reg)
+	worker, err := NewWorker(reg, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +58,13 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 	worker.Utilization(0).Set(.5)
 	worker.Shard(3).Lag.Set(1)
 	worker.Quarantined("not_finite").Inc()
+	worker.Audited("demo", 1)
 	want := []string{
 		"counter engram_jetstream_poll_failures_total{}",
+		"counter engram_recall_audit_dropped_total{reason=failed}",
+		"counter engram_recall_audit_dropped_total{reason=gone}",
+		"counter engram_recall_audit_queries_total{memory_space=demo}",
+		"counter engram_recall_audit_queries_total{memory_space=other}",
 		"counter engram_streaming_observations_rejected_total{memory_space=demo,reason=other}",
 		"counter engram_streaming_observations_rejected_total{memory_space=demo,reason=too_large}",
 		"counter engram_streaming_observations_rejected_total{memory_space=other,reason=other}",
@@ -71,12 +76,14 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		"counter engram_streaming_quarantined_total{reason=other}",
 		"counter engram_streaming_work_stolen_total{}",
 		"counter engram_streaming_worker_panics_total{}",
+		"gauge engram_recall_audit_recall_ratio{memory_space=demo}",
 		"gauge engram_streaming_consumer_lag{shard=3}",
 		"gauge engram_streaming_queue_depth{priority=high}",
 		"gauge engram_streaming_queue_depth{priority=normal}",
 		"gauge engram_streaming_staleness_seconds{shard=3}",
 		"gauge engram_streaming_worker_utilization_ratio{worker_id=0}",
 		"histogram engram_hnsw_insert_duration_seconds{}",
+		"histogram engram_recall_audit_seconds{}",
 		"histogram engram_streaming_batch_size{}",
 		"histogram engram_streaming_observation_latency_seconds{}",
 		"histogram engram_streaming_recall_latency_seconds{}",
@@ -88,7 +95,7 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 
 func TestLatencyBuckets(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	worker, err := NewWorker(reg)
+	worker, err := NewWorker(reg, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +118,7 @@ func TestLatencyBuckets(t *testing.T) {
 func TestSecondOwnerIsRefused(t *testing.T) {
 	for name, register := range map[string]func(prometheus.Registerer) error{
 		"gateway":   func(r prometheus.Registerer) error { _, err := NewGateway(r, 1); return err },
-		"worker":    func(r prometheus.Registerer) error { _, err := NewWorker(r); return err },
+		"worker":    func(r prometheus.Registerer) error { _, err := NewWorker(r, 1); return err },
 		"recall":    func(r prometheus.Registerer) error { _, err := NewRecall(r); return err },
 		"JetStream": func(r prometheus.Registerer) error { _, err := NewJetStreamCollector(r, time.Second); return err },
 	} {
@@ -243,7 +250,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker, err := NewWorker(reg)
+	worker, err := NewWorker(reg, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +262,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		"known reason": func() { gateway.Space("known").Rejected("known").Inc() },
 		"quarantined":  func() { worker.Quarantined("known").Inc() },
 		"latency":      func() { worker.ObservationLatency.Observe(.01) },
+		"audit":        func() { worker.Audited("known", 1) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
@@ -264,7 +272,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 
 func TestDroppedShardHasNoSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	worker, err := NewWorker(reg)
+	worker, err := NewWorker(reg, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +308,7 @@ func BenchmarkSpace(b *testing.B) {
 }
 
 func BenchmarkObserveLatency(b *testing.B) {
-	worker, err := NewWorker(prometheus.NewRegistry())
+	worker, err := NewWorker(prometheus.NewRegistry(), 1)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -28,6 +28,7 @@ type Worker struct {
 	staleness   *prometheus.GaugeVec
 	lag         *prometheus.GaugeVec
 	quarantined *BoundedLabel[prometheus.Counter]
+	audits      *audits
 }
 
 // WorkerShard is what is measured of one shard that this process holds.
@@ -39,9 +40,10 @@ type WorkerShard struct {
 	Lag prometheus.Gauge
 }
 
-// NewWorker registers the metrics of the workers of a process. The error is a
-// clash with a Worker that is in the registry already.
-func NewWorker(reg prometheus.Registerer) (*Worker, error) {
+// NewWorker registers the metrics of the workers of a process. The first maxSpaces
+// spaces are named in memory_space; the rest are counted under "other". The error
+// is a clash with a Worker that is in the registry already.
+func NewWorker(reg prometheus.Registerer, maxSpaces int) (*Worker, error) {
 	depth := prometheus.NewGaugeVec(gaugeOpts(nameQueueDepth,
 		"Observations waiting in the in-process queues, by priority."), []string{labelPriority})
 	quarantined := prometheus.NewCounterVec(counterOpts(nameQuarantined,
@@ -70,8 +72,12 @@ func NewWorker(reg prometheus.Registerer) (*Worker, error) {
 	w.quarantined = NewBoundedLabel(maxReasons, func(reason string) prometheus.Counter {
 		return quarantined.WithLabelValues(reason)
 	})
-	if err := register(reg, "worker", depth, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen,
-		w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag); err != nil {
+	all := []prometheus.Collector{
+		depth, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag,
+	}
+	var more []prometheus.Collector
+	w.audits, more = newAudits(maxSpaces)
+	if err := register(reg, "worker", append(all, more...)...); err != nil {
 		return nil, err
 	}
 	return w, nil

@@ -24,11 +24,12 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
-// Handler returns the HTTP face of recall: POST /v1/spaces/{space}/recall, GET /v1/spaces, GET /v1/spaces/{space},
-// GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
+// Handler returns the HTTP face of recall: POST /v1/spaces/{space}/recall and /v1/spaces/{space}/compact, GET /v1/spaces,
+// GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
 func (r *Router) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/spaces/{space}/recall", r.postRecall)
+	mux.HandleFunc("POST /v1/spaces/{space}/compact", r.postCompact)
 	mux.HandleFunc("GET /v1/spaces", r.getSpaces)
 	mux.HandleFunc("GET /v1/spaces/{space}", r.getSpace)
 	mux.HandleFunc("GET /v1/spaces/{space}/observations", r.getObservations)
@@ -39,18 +40,7 @@ func (r *Router) Handler() http.Handler {
 
 func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	contentType := req.Header.Get("Content-Type")
-	f, failed := wire.FormatOf(contentType, body)
-	if contentType == "" || contentType == "application/x-www-form-urlencoded" { // what curl -d sends
-		f, failed = wire.JSON, nil
-	}
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		failed = wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes", large.Limit)
-	case err != nil:
-		failed = wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
-	}
+	f, failed := bodyFormat(req, body, err)
 	if failed != nil {
 		wire.WriteError(w, f, failed)
 		return
@@ -60,6 +50,24 @@ func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
 	if r.Latency != nil {
 		r.Latency.Observe(time.Since(start).Seconds())
 	}
+}
+
+// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON. err is that of
+// reading the body.
+func bodyFormat(req *http.Request, body []byte, err error) (wire.Format, *wire.Error) {
+	contentType := req.Header.Get("Content-Type")
+	f, failed := wire.FormatOf(contentType, body)
+	if contentType == "" || contentType == "application/x-www-form-urlencoded" {
+		f, failed = wire.JSON, nil
+	}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		failed = wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes", large.Limit)
+	case err != nil:
+		failed = wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+	}
+	return f, failed
 }
 
 // pass sends a request to its shard and its answer to the client, as it is.
@@ -130,7 +138,7 @@ func (r *Router) getSpace(w http.ResponseWriter, req *http.Request) {
 	write(w, wire.JSON, body)
 }
 
-// getObservations lists, newest first: ?limit, ?before (a position), ?at_least, ?include (repeated).
+// getObservations lists, newest first: ?limit, ?before (a position), ?at_least, ?as_of, ?include (repeated).
 func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
 	query := req.URL.Query()
 	in := map[string]any{}
@@ -142,7 +150,7 @@ func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
 		}
 		in["limit"] = n
 	}
-	for _, name := range []string{"before", "at_least"} {
+	for _, name := range []string{"before", "at_least", "as_of"} {
 		if v := query.Get(name); v != "" {
 			in[name] = v
 		}
@@ -158,10 +166,12 @@ func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
 	r.pass(w, req, bus.VerbList, wire.JSON, body)
 }
 
-// getObservation returns one observation: ?at_least, ?include (repeated).
+// getObservation returns one observation: ?at_least, ?as_of, ?include (repeated).
 func (r *Router) getObservation(w http.ResponseWriter, req *http.Request) {
 	query := req.URL.Query()
-	body, err := json.Marshal(map[string]any{"id": req.PathValue("id"), "include": query["include"], "at_least": query.Get("at_least")})
+	body, err := json.Marshal(map[string]any{
+		"id": req.PathValue("id"), "include": query["include"], "at_least": query.Get("at_least"), "as_of": query.Get("as_of"),
+	})
 	if err != nil {
 		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeMalformed, "", "the query is not UTF-8"))
 		return

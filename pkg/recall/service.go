@@ -14,8 +14,8 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// Service is the micro service "engram-recall": engram.recall.<space>, engram.get.<space>, engram.list.<space> and
-// engram.spaces.
+// Service is the micro service "engram-recall": engram.recall.<space>, engram.get.<space>, engram.list.<space>,
+// engram.compact.<space> and engram.spaces.
 type Service struct {
 	r       *Router
 	micro   micro.Service
@@ -42,10 +42,11 @@ func (r *Router) Serve() (*Service, error) {
 		subject string
 		handler micro.HandlerFunc
 	}{
-		"recall": {bus.RecallSubject("*"), s.forward(bus.VerbRecall)},
-		"get":    {bus.GetSubject("*"), s.forward(bus.VerbGet)},
-		"list":   {bus.ListSubject("*"), s.forward(bus.VerbList)},
-		"spaces": {bus.SpacesSubject, s.spaces},
+		"recall":  {bus.RecallSubject("*"), s.forward(bus.VerbRecall)},
+		"get":     {bus.GetSubject("*"), s.forward(bus.VerbGet)},
+		"list":    {bus.ListSubject("*"), s.forward(bus.VerbList)},
+		"compact": {bus.CompactSubject("*"), s.compact},
+		"spaces":  {bus.SpacesSubject, s.spaces},
 	} {
 		if err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject)); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
@@ -76,9 +77,7 @@ func (s *Service) forward(verb string) micro.HandlerFunc {
 			f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
 			var q *routed
 			if failed == nil {
-				// The last token, be it the name of a space or not: the refusal says what it was.
-				space := req.Subject()[strings.LastIndexByte(req.Subject(), '.')+1:]
-				q, failed = s.r.route(s.ctx, verb, space, f, req.Data())
+				q, failed = s.r.route(s.ctx, verb, spaceOf(req.Subject()), f, req.Data())
 			}
 			if failed == nil {
 				failed = s.workers.check(s.ctx, q.shard)
@@ -94,6 +93,9 @@ func (s *Service) forward(verb string) micro.HandlerFunc {
 		})
 	}
 }
+
+// spaceOf returns the last token of a subject, be it the name of a space or not: the refusal says what it was.
+func spaceOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 func (s *Service) spaces(req micro.Request) {
 	s.running.Go(func() {

@@ -42,7 +42,7 @@ func open(t *testing.T, c *bus.Conn) *registry.Registry {
 }
 
 func definition(name string, dim uint32) *api.SpaceDefinition {
-	return &api.SpaceDefinition{Name: name, Dimension: dim, Metric: api.Metric_METRIC_L2, Embedder: "lexical", Engine: "exact", CreatedAt: 7}
+	return &api.SpaceDefinition{Name: name, Dimension: dim, Metric: api.Metric_METRIC_L2, Embedder: "lexical", Engine: "hnsw", Vectors: api.Vectors_VECTORS_F16, CreatedAt: 7}
 }
 
 func drop(d *api.SpaceDefinition) { d.Dropped = true }

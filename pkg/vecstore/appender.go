@@ -2,26 +2,14 @@ package vecstore
 
 import (
 	"fmt"
-	"unsafe"
-)
 
-// maxAppend is how many bytes of records Flush writes with one call at the most, and what an Appender keeps of its
-// buffer for the next batch.
-const maxAppend = 8 << 20
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
 
 // Appender turns events into records. A shard has one, and one goroutine uses it.
 type Appender struct {
-	shard   *Shard
-	buf     []byte
-	added   []pending
-	through uint64
-}
-
-// pending is an event whose record is in the buffer, at an offset.
-type pending struct {
-	event  *Event
-	offset int
-	length uint32
+	shard *Shard
+	added []*Event // behind the last Flush that succeeded, those that have a record
 }
 
 // Appender returns the shard's appender.
@@ -34,11 +22,11 @@ func (s *Shard) Appender() *Appender { return &s.appender }
 // A refused event (ErrUnknownSpace, ErrDimension, ErrDefinition, ErrTooLarge) leaves no trace but that its sequence
 // counts as passed.
 func (a *Appender) Add(e *Event) error {
-	e.space, e.ref = nil, 0
-	if e.Sequence <= a.through {
+	e.space = nil
+	if e.Sequence <= a.shard.log.Through() {
 		return nil
 	}
-	a.through = e.Sequence
+	a.shard.log.Skip(e.Sequence)
 	switch e.Kind {
 	case KindDefine:
 		return a.define(e)
@@ -52,42 +40,41 @@ func (a *Appender) Add(e *Event) error {
 	if !ok {
 		return fmt.Errorf("%w %q: the log holds no definition of it before sequence %d", ErrUnknownSpace, e.Space, e.Sequence)
 	}
-	rec := record{kind: e.Kind, space: sp.number, sequence: e.Sequence, published: e.Published}
+	rec := rows.Record{Kind: rows.Kind(e.Kind), Space: sp.number, Sequence: e.Sequence, Published: e.Published}
+	ids := e.IDs
 	if e.Kind == KindObserve {
-		if len(e.Vector) != 4*int(sp.def.Dimension) {
+		if len(e.Vector) != 4*sp.codec.dim {
 			return fmt.Errorf("%w: space %q has dimension %d, the embedding of %q has %d",
 				ErrDimension, e.Space, sp.def.Dimension, e.ID, len(e.Vector)/4)
 		}
-		rec.expires, rec.vector, rec.body = e.ExpiresAt, e.Vector, e.Body
-	} else {
-		rec.body = appendIDs(nil, e.IDs)
+		e.stored = sp.codec.store(e.Vector)
+		rec.Expires, rec.Encoding, rec.Vector, rec.Body = e.ExpiresAt, sp.codec.encoding(), e.stored, e.Body
+		ids = []string{e.ID}
+	} else if len(ids) == 0 {
+		return nil
 	}
-	if err := a.encode(e, &rec); err != nil {
+	if err := a.add(e, &rec, ids...); err != nil {
 		return err
 	}
 	e.space = sp
 	return nil
 }
 
-func (a *Appender) encode(e *Event, rec *record) error {
-	offset, id := len(a.buf), ""
-	if e.Kind == KindObserve {
-		id = e.ID
-	}
-	buf, err := appendRecord(a.buf, rec, id)
-	if err != nil {
+func (a *Appender) add(e *Event, rec *rows.Record, ids ...string) error {
+	if err := a.shard.log.Add(rec, ids...); err != nil {
 		return err
 	}
-	a.buf = buf
-	a.added = append(a.added, pending{event: e, offset: offset, length: rec.length})
+	a.added = append(a.added, e)
 	return nil
 }
 
 func (a *Appender) define(e *Event) error {
 	d := e.Definition
-	if d == nil || !d.usable() {
-		return fmt.Errorf("%w: space %q wants a dimension of 1 to %d and a metric of cosine, dot or l2",
-			ErrDefinition, e.Space, maxDimension)
+	if d == nil {
+		return fmt.Errorf("%w: space %q has none", ErrDefinition, e.Space)
+	}
+	if err := d.usable(); err != nil {
+		return err
 	}
 	if old, ok := a.shard.space(d.Name); ok && old.def.Generation >= d.Generation {
 		// Each gateway may write the definition before its own first observation; the first one holds.
@@ -96,17 +83,13 @@ func (a *Appender) define(e *Event) error {
 	if d.Generation <= a.shard.dropped[d.Name] {
 		return nil // late: that life of the name is over
 	}
-	sp, err := newSpace(*d, a.shard.next)
-	if err != nil {
+	rec := rows.Record{
+		Kind: rows.KindDefine, Space: a.shard.next, Sequence: e.Sequence, Published: e.Published, Body: d.body(),
+	}
+	if err := a.add(e, &rec); err != nil {
 		return err
 	}
-	rec := record{
-		kind: KindDefine, space: sp.number, sequence: e.Sequence, published: e.Published, body: appendDefinition(nil, d),
-	}
-	if err := a.encode(e, &rec); err != nil {
-		return err
-	}
-	a.shard.install(sp)
+	a.shard.install(newSpace(*d, a.shard.next, a.shard.codecOf(d)))
 	return nil
 }
 
@@ -115,75 +98,30 @@ func (a *Appender) drop(e *Event) error {
 	if !ok || sp.def.Generation > e.Generation {
 		return nil
 	}
-	rec := record{kind: KindDrop, space: sp.number, sequence: e.Sequence, published: e.Published}
-	if err := a.encode(e, &rec); err != nil {
+	rec := rows.Record{Kind: rows.KindDrop, Space: sp.number, Sequence: e.Sequence, Published: e.Published}
+	if err := a.add(e, &rec); err != nil {
 		return err
 	}
 	a.shard.uninstall(sp)
 	return nil
 }
 
-// Flush writes the records of all added events, in one call where they fit. After an error it may be called again:
-// what had not been written is still there. Only after it has returned nil may the events be applied.
+// Flush writes the records of all added events, in one call where they fit, and numbers their rows. After an error it may
+// be called again: what had not been written is still there. Only after it has returned nil may the events be applied.
 func (a *Appender) Flush() error {
-	s := a.shard
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	if err := s.Usable(); err != nil {
+	refs, err := a.shard.log.Flush()
+	if err != nil {
 		return err
 	}
-	for len(a.added) > 0 {
-		// As many whole records as go into one write.
-		n, end := 0, 0
-		for n < len(a.added) {
-			next := a.added[n].offset + int(a.added[n].length)
-			if n > 0 && next-a.added[0].offset > maxAppend {
-				break
-			}
-			n, end = n+1, next
+	for i, e := range a.added {
+		if e.Kind == KindObserve {
+			e.ordinal = e.space.numberRow(e.Sequence, e.ExpiresAt, refs[i])
 		}
-		start := a.added[0].offset
-		segment, offset, err := s.log.append(a.buf[start:end])
-		if err != nil {
-			return err
-		}
-		for _, p := range a.added[:n] {
-			p.event.ref = makeRef(segment, offset+int64(p.offset-start), p.length)
-		}
-		a.added = a.added[n:]
 	}
-	if cap(a.buf) > maxAppend {
-		a.buf = nil
-	}
-	a.buf, a.added = a.buf[:0], a.added[:0]
-	s.appended.Store(a.through)
+	clear(a.added)
+	a.added = a.added[:0]
 	return nil
 }
 
 // Skip records that everything through a sequence was looked at, though the log has no record of it any more.
-func (a *Appender) Skip(through uint64) { a.through = max(a.through, through) }
-
-// install makes a definition the living one of its name.
-func (s *Shard) install(sp *space) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old, ok := s.spaces[sp.def.Name]; ok {
-		old.gone.Store(true)
-		delete(s.byNumber, old.number)
-	}
-	s.spaces[sp.def.Name] = sp
-	s.byNumber[sp.number] = sp
-	s.next = sp.number + 1
-}
-
-func (s *Shard) uninstall(sp *space) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sp.gone.Store(true)
-	delete(s.spaces, sp.def.Name)
-	delete(s.byNumber, sp.number)
-	s.dropped[sp.def.Name] = sp.def.Generation
-}
-
-// stringOf is a string with the bytes of b, for a look-up that does not outlive b.
-func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func (a *Appender) Skip(through uint64) { a.shard.log.Skip(through) }

@@ -3,10 +3,33 @@ package vecstore_test
 import (
 	"testing"
 
+	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vecstore/storetest"
 )
 
 func TestExactEngineConforms(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Factory{Engine: "exact", RecallFloor: 1})
+	storetest.Run(t, storetest.Factory{Engine: vecstore.EngineExact, RecallFloor: 1})
+}
+
+// Small spaces are scanned, whatever the engine.
+func TestSmallSpacesConform(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, storetest.Factory{Engine: vecstore.EngineHNSW, RecallFloor: 1})
+}
+
+// The vectors are random ones of 24 components, which have no clusters: harder than text.
+func TestGraphEngineConforms(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, storetest.Factory{
+		Engine: vecstore.EngineHNSW, RecallFloor: 0.9, Rows: 3000, Options: vecstore.Options{GraphRows: 256, TailRows: 512},
+	})
+}
+
+// The graph of github.com/coder/hnsw does not find much.
+func TestCoderEngineConforms(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, storetest.Factory{
+		Engine: vecstore.EngineCoder, RecallFloor: 0.3, Rows: 1000, Options: vecstore.Options{GraphRows: 256, TailRows: 512},
+	})
 }

@@ -1,119 +1,144 @@
 package vecstore
 
 import (
-	"fmt"
+	"cmp"
 	"math"
-	"sync/atomic"
-	"unsafe"
-
-	"github.com/engram-memory/engram/pkg/vector"
+	"slices"
 )
 
-// EngineExact is the name of the engine that scans every row.
-const EngineExact = "exact"
-
-func errEngine(name string) error {
-	return fmt.Errorf("%w: no engine is called %q; this version has %q", ErrDefinition, name, EngineExact)
+// bound is a row and the best score that it can have.
+type bound struct {
+	row   uint32
+	score float32
 }
 
-// exact is the index that compares the query with every row: always right, and in cost proportional to the space.
-type exact struct {
-	metric  Metric
-	vectors column[float32] // normalised for cosine, so that a score is one inner product
-	rows    atomic.Uint32
+// everything returns a bound for each row that may be a hit.
+func (p *pursuit) everything() ([]bound, bool) {
+	bounds := make([]bound, 0, p.high)
+	bounds = p.bounds(bounds, 0, p.linked, func(uint32) bool { return true })
+	return p.tailBounds(bounds)
 }
 
-func newExact(dim int, metric Metric) *exact {
-	return &exact{metric: metric, vectors: column[float32]{width: dim}}
+// matching is everything for the rows that match the filter, of which there are count.
+func (p *pursuit) matching(count int) ([]bound, bool) {
+	bounds := p.bounds(make([]bound, 0, count), 0, p.linked, p.match.has)
+	return p.tailBounds(bounds)
 }
 
-func (x *exact) Add(row uint32, packed []byte) error {
-	if dim := x.vectors.width; len(packed) != dim*4 {
-		return fmt.Errorf("%w: %d bytes for %d components", ErrDimension, len(packed), dim)
-	}
-	x.vectors.grow(row)
-	v := x.vectors.row(row)
-	decodeInto(v, packed)
-	if x.metric == Cosine {
-		normalise(v)
-	}
-	x.rows.Store(row + 1)
-	return nil
-}
-
-func (x *exact) Search(query []float32, view View, best *TopK) int {
-	if x.metric == Cosine {
-		query = append([]float32(nil), query...)
-		normalise(query)
-	}
-	n := view.Rows()
-	dim := x.vectors.width
-	var scores [128]float32
-	searched := 0
-	row := uint32(0)
-	for c, chunk := range x.vectors.load() {
-		for first := 0; first < chunkRows(c) && row < n; first += len(scores) {
-			count := min(len(scores), chunkRows(c)-first, int(n-row))
-			block := chunk[first*dim : (first+count)*dim]
-			if x.metric == L2 {
-				vector.L2Rows(query, block, scores[:count])
-			} else {
-				vector.DotRows(query, block, scores[:count])
+// bounds appends those of the rows of the index that want says true of.
+func (p *pursuit) bounds(bounds []bound, from, to uint32, want func(uint32) bool) []bound {
+	w, c := p.w, p.sp.codec
+	w.room(blockRows)
+	for row := from; row < to; {
+		ids := w.ids[:0]
+		for ; row < to && len(ids) < blockRows; row++ {
+			if want(row) {
+				ids = append(ids, row)
 			}
-			for i, s := range scores[:count] {
-				if x.metric == L2 {
-					s = -s
-				}
-				// The score first: it rejects nearly every row without a look at its metadata.
-				if best.Wants(s) && view.Visible(row+uint32(i)) {
-					best.Offer(row+uint32(i), s)
-				}
-			}
-			row += uint32(count)
-			searched += count
+		}
+		p.index.distances(w, p.query, ids, w.dist, w.missed, w.norms)
+		for i, id := range ids {
+			score := c.asScore(p.query, w.dist[i]) + c.slack(p.query, w.missed[i], w.norms[i])
+			bounds = append(bounds, bound{id, score})
 		}
 	}
-	return searched
+	return bounds
 }
 
-func (x *exact) Vector(row uint32, dst []float32) []float32 {
-	return append(dst, x.vectors.row(row)...)
+// tailBounds appends those of the tail. ok is false when the tail has moved on.
+func (p *pursuit) tailBounds(bounds []bound) (all []bound, ok bool) {
+	c := p.sp.codec
+	ok = p.scan(p.linked, p.high, func(first uint32, d []float32, info []tailInfo) {
+		for i, x := range d {
+			if math.IsInf(float64(x), 1) {
+				continue // not applied; its info may be on its way
+			}
+			score := c.asScore(p.query, x) + c.slack(p.query, c.missedByInt8(info[i].scale), info[i].norm)
+			bounds = append(bounds, bound{first + uint32(i), score})
+		}
+	})
+	return bounds, ok
 }
 
-func (x *exact) Tiers() (tail, graph uint32) { return x.rows.Load(), 0 }
-func (x *exact) Exact() bool                 { return true }
-
-// decodeInto fills v from packed little-endian f32.
-func decodeInto(v []float32, packed []byte) {
-	if len(v) == 0 {
-		return
+// exact finds the true nearest rows: it compares the stored vectors of the most promising rows with the query, in the
+// order of their bounds, until no bound is better than the worst of the best.
+func (p *pursuit) exact(bounds []bound, ok bool) (Result, error) {
+	if !ok {
+		return Result{}, errMovedOn
 	}
-	if littleEndian {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*4), packed)
-		return
+	want := p.want()
+	searched := len(bounds)
+	best := NewTopK(want, p.q.MinScore)
+	for len(bounds) > 0 {
+		// Few are needed as a rule, so they are not all put in order.
+		n := min(len(bounds), max(4*want, 64))
+		if n < len(bounds) {
+			nth(bounds, n)
+		}
+		slices.SortFunc(bounds[:n], func(a, b bound) int { return compareBounds(a, b) })
+		for _, b := range bounds[:n] {
+			if !best.Wants(b.score) {
+				bounds = bounds[:n]
+				break
+			}
+			if !p.visible(b.row) {
+				continue
+			}
+			score, err := p.rate(b.row)
+			if err != nil {
+				return Result{}, err
+			}
+			best.Offer(b.row, score)
+		}
+		bounds = bounds[n:]
 	}
-	for i := range v {
-		b := packed[i*4:]
-		v[i] = math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
-	}
+	rows, err := p.hits(best.sorted())
+	return Result{Rows: rows, Searched: searched, Exact: p.sp.codec.vectors != VectorsNone}, err
 }
 
-var littleEndian = func() bool {
-	one := uint16(1)
-	return *(*byte)(unsafe.Pointer(&one)) == 1
-}()
+func compareBounds(a, b bound) int {
+	if c := cmp.Compare(b.score, a.score); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.row, b.row)
+}
 
-// normalise scales v to length 1. The length is computed in float64, where no square of a float32 over- or underflows.
-func normalise(v []float32) {
-	var sum float64
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	if sum == 0 {
-		return
-	}
-	scale := 1 / math.Sqrt(sum)
-	for i, x := range v {
-		v[i] = float32(float64(x) * scale)
+// nth moves the n best bounds to the front, in any order: quickselect with the median of three.
+func nth(bounds []bound, n int) {
+	lo, hi := 0, len(bounds)-1
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if compareBounds(bounds[mid], bounds[lo]) < 0 {
+			bounds[mid], bounds[lo] = bounds[lo], bounds[mid]
+		}
+		if compareBounds(bounds[hi], bounds[lo]) < 0 {
+			bounds[hi], bounds[lo] = bounds[lo], bounds[hi]
+		}
+		if compareBounds(bounds[hi], bounds[mid]) < 0 {
+			bounds[hi], bounds[mid] = bounds[mid], bounds[hi]
+		}
+		pivot := bounds[mid]
+		i, j := lo, hi
+		for i <= j {
+			for compareBounds(bounds[i], pivot) < 0 {
+				i++
+			}
+			for compareBounds(bounds[j], pivot) > 0 {
+				j--
+			}
+			if i <= j {
+				bounds[i], bounds[j] = bounds[j], bounds[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case n <= j:
+			hi = j
+		case n >= i:
+			lo = i
+		default:
+			return
+		}
 	}
 }

@@ -1,51 +1,47 @@
 package vecstore
 
-// Index finds the rows of one space that are nearest to a query. It is the seam between a space (ids, versions,
-// expiry, the row log) and the way its vectors are searched.
+import "github.com/engram-memory/engram/pkg/hnsw"
+
+// index finds rows of one generation without looking at all of them. It is the seam between the engines: what it does not
+// have yet is scanned.
 //
-// Add is called by one goroutine at a time with consecutive rows from 0; Search by any number beside it, for rows
-// that were added before.
-type Index interface {
-	// Add makes a row known. vector is packed little-endian f32 of the space's dimension, finite, and not zero where
-	// the metric is cosine; it belongs to the caller again when Add returns.
-	Add(row uint32, vector []byte) error
-	// Search offers the visible rows nearest to query to best and returns how many rows it compared.
-	Search(query []float32, view View, best *TopK) (searched int)
-	// Vector appends the vector of a row to dst in a form fit as a query: the one that was added, or for cosine one of
-	// the same direction.
-	Vector(row uint32, dst []float32) []float32
-	// Tiers returns how many rows are searched by scanning and how many through a graph.
-	Tiers() (tail, graph uint32)
-	// Exact tells whether Search offers the true nearest rows.
-	Exact() bool
+// link is called by one goroutine at a time (space.linking); everything else by any number beside it, between acquire
+// and release.
+type index interface {
+	// linked is how many rows it has, from the first.
+	linked() uint32
+	// link takes the rows from linked() to to, which are settled and in the tail.
+	link(to uint32, threads int) error
+	// search returns rows near to q, nearest first, that hide does not say true of, and how many it compared. It
+	// compares more of them when ef is larger.
+	search(s *searcher, q *query, k, ef int, hide func(uint32) bool) (found []hnsw.Candidate, compared int)
+	// distances sets out[i] to the distance of the row ids[i], and missed[i] to the length of what its code misses.
+	distances(s *searcher, q *query, ids []uint32, out, missed, norms []float32)
+	// acquire keeps the memory of the index until release; it fails when the index is gone.
+	acquire() bool
+	release()
+	// state is what the manifest holds of it.
+	close() error
 }
 
-// View is what a search may see of a space: its first rows, less those that are replaced, forgotten or expired.
-type View struct {
-	space *space
-	rows  uint32
-	now   int64
+// searcher is the memory of one search.
+type searcher struct {
+	graph   *hnsw.Searcher
+	ids     []uint32
+	dist    []float32
+	missed  []float32
+	norms   []float32
+	scratch []int32
+	found   []scored
+	read    []byte
+	vector  []float32
 }
 
-// Rows returns the number of rows to search, visible or not.
-func (v *View) Rows() uint32 { return v.rows }
+func newSearcher() *searcher { return &searcher{graph: hnsw.NewSearcher()} }
 
-// Visible tells whether a row may be returned. One that was added after the view was taken is visible until it is
-// replaced.
-func (v *View) Visible(row uint32) bool {
-	m := v.space.meta.at(row)
-	if d := m.dead.Load(); d != 0 && d <= v.rows {
-		return false
-	}
-	return m.expires == 0 || m.expires > v.now
-}
-
-// newIndex returns the engine that a definition names.
-func newIndex(d *Definition) (Index, error) {
-	switch d.Engine {
-	case "", EngineExact:
-		return newExact(int(d.Dimension), d.Metric), nil
-	default:
-		return nil, errEngine(d.Engine)
+func (w *searcher) room(n int) {
+	if cap(w.ids) < n {
+		w.ids, w.scratch = make([]uint32, n), make([]int32, n)
+		w.dist, w.missed, w.norms = make([]float32, n), make([]float32, n), make([]float32, n)
 	}
 }

@@ -1,11 +1,12 @@
 package vecstore
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
+
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 )
 
 // Query is what Search looks for.
@@ -18,8 +19,45 @@ type Query struct {
 	K int
 	// MinScore is the least score of a hit; -Inf for any.
 	MinScore float32
+	// Effort says how hard to look.
+	Effort Effort
+	// Ef is the length of the candidate list of a graph search; 0 takes the one of Effort.
+	Ef int
 	// Now decides what has expired.
 	Now time.Time
+	// AsOf answers from what held at this sequence of the log, which must have been applied; 0 means now.
+	AsOf uint64
+	// Filter, if it is set, decides which rows may be hits.
+	Filter *Filter
+}
+
+// Effort says how hard a search looks for the true nearest rows.
+type Effort uint8
+
+// The efforts. A space that is small enough to be scanned is always answered exactly.
+const (
+	// EffortBalanced finds at least 95 of 100 of the ten nearest rows of text embeddings.
+	EffortBalanced Effort = 0
+	// EffortFast looks at fewer rows.
+	EffortFast Effort = 1
+	// EffortExact compares the query with every row.
+	EffortExact Effort = 2
+)
+
+// Filter decides which rows may be hits. What a row holds never changes, so the answers are remembered under the key:
+// two filters with the same key must decide alike.
+type Filter struct {
+	Key string
+	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row.
+	Match func(*Row) bool
+}
+
+// At is the moment that a read looks at.
+type At struct {
+	// Now decides what has expired.
+	Now time.Time
+	// AsOf is as in Query.
+	AsOf uint64
 }
 
 // Row is one observation of an answer. Its memory is the caller's.
@@ -45,51 +83,33 @@ type Result struct {
 	Exact bool
 }
 
-// Search returns the nearest rows of a space. It fails with ErrUnknownSpace, ErrDimension, or ErrNotFound when the
+// Search returns the nearest rows of a space. It fails with ErrUnknownSpace, ErrDimension, ErrGone, or ErrNotFound when the
 // query names an observation that is not there.
 func (s *Shard) Search(name string, q Query) (Result, error) {
-	if s.closed.Load() {
-		return Result{}, ErrClosed
+	sp, err := s.readable(name, q.AsOf)
+	if err != nil {
+		return Result{}, err
 	}
-	sp, ok := s.space(name)
-	if !ok {
-		return Result{}, fmt.Errorf("%w %q", ErrUnknownSpace, name)
-	}
-	k, self := q.K, uint32(math.MaxUint32)
-	query := q.Vector
-	view := sp.view(q.Now.UnixNano())
-	if query == nil {
-		row, ok := sp.lookup(s.hasher.key(q.ID), view)
-		if !ok {
-			return Result{}, fmt.Errorf("%w: %q in space %q", ErrNotFound, q.ID, name)
+	w := s.searchers.Get().(*searcher)
+	defer s.searchers.Put(w)
+	for {
+		var res Result
+		// The columns are mapped: a disk that fails is a fault there, and becomes an error.
+		err := columns.Guard(func() (err error) {
+			res, err = s.search(sp, &q, w)
+			return err
+		})
+		if !errors.Is(err, errMovedOn) {
+			return res, err
 		}
-		query, self, k = sp.index.Vector(row, nil), row, max(k, k+1) // the larger one: k+1 may overflow
 	}
-	if len(query) != int(sp.def.Dimension) {
-		return Result{}, fmt.Errorf("%w: space %q has dimension %d, the query has %d", ErrDimension, name, sp.def.Dimension, len(query))
-	}
-	best := NewTopK(k, q.MinScore)
-	res := Result{Exact: sp.index.Exact()}
-	res.Searched = sp.index.Search(query, view, best)
-	for _, c := range best.sorted() {
-		if c.row == self || len(res.Rows) == q.K {
-			continue
-		}
-		row, err := s.load(sp, c.row)
-		if err != nil {
-			return Result{}, err
-		}
-		if self != math.MaxUint32 && row.ID == q.ID {
-			continue // an older version than self, which was added since the view was taken
-		}
-		row.Score = c.score
-		res.Rows = append(res.Rows, row)
-	}
-	return res, nil
 }
 
-// Get returns the observations of these ids that are there.
-func (s *Shard) Get(name string, ids []string, now time.Time) ([]Row, error) {
+// errMovedOn: what a search was looking at went away under it, and it has to look again.
+var errMovedOn = errors.New("rows have moved on")
+
+// readable returns a space that can be read as of a sequence.
+func (s *Shard) readable(name string, asOf uint64) (*space, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -97,129 +117,219 @@ func (s *Shard) Get(name string, ids []string, now time.Time) ([]Row, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w %q", ErrUnknownSpace, name)
 	}
-	var rows []Row
-	for _, id := range ids {
-		n, ok := sp.lookup(s.hasher.key(id), sp.view(now.UnixNano()))
-		if !ok {
-			continue
+	if horizon := sp.horizon.Load(); asOf != 0 && asOf < horizon {
+		return nil, fmt.Errorf("%w: space %q can be read as of sequence %d and later, not as of %d", ErrGone, name, horizon, asOf)
+	}
+	return sp, nil
+}
+
+// pursuit is one search of one generation.
+type pursuit struct {
+	s     *Shard
+	sp    *space
+	w     *searcher
+	q     *Query
+	query *query
+	view  view
+	index index // nil where there is none
+	// linked and high bound what is searched: [0, linked) through the index, [linked, high) by scanning.
+	linked, high uint32
+	match        marks // of the filter, when there is one
+	self         uint32
+}
+
+func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error) {
+	p := &pursuit{s: s, sp: sp, w: w, q: q, self: math.MaxUint32}
+	sp.used.Store(time.Now().UnixNano())
+	if err := s.warm(sp); err != nil {
+		return res, err
+	}
+	p.view = sp.view(At{Now: q.Now, AsOf: q.AsOf})
+	g := p.view.g
+	if e := g.engine.Load(); e != nil {
+		if !e.acquire() {
+			return res, errMovedOn
 		}
-		row, err := s.load(sp, n)
+		defer e.release()
+		p.index, p.linked = e.index, e.linked()
+	}
+	p.high = g.high.Load()
+	raw := q.Vector
+	if raw == nil {
+		if raw, err = p.observed(); err != nil {
+			return res, err
+		}
+	}
+	if len(raw) != sp.codec.dim {
+		return res, fmt.Errorf("%w: space %q has dimension %d, the query has %d", ErrDimension, sp.def.Name, sp.codec.dim, len(raw))
+	}
+	p.query = sp.codec.query(raw)
+	if q.K <= 0 {
+		return Result{Exact: true}, nil
+	}
+	return p.run()
+}
+
+// observed returns the vector of the observation that the query names.
+func (p *pursuit) observed() ([]float32, error) {
+	row, ok, err := p.s.find(p.sp, &p.view, p.q.ID)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %q in space %q", ErrNotFound, p.q.ID, p.sp.def.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec, buf, err := p.s.read(p.view.g, row, p.w.read)
+	p.w.read = buf
+	if err != nil {
+		return nil, err
+	}
+	p.self = row
+	return p.sp.codec.load(nil, rec.Encoding, rec.Vector)
+}
+
+func (p *pursuit) run() (Result, error) {
+	var count int
+	if f := p.q.Filter; f != nil {
+		var err error
+		if p.match, count, err = p.s.matches(p.sp, p.view.g, f, p.high); err != nil {
+			return Result{}, err
+		}
+	}
+	switch {
+	case p.index == nil || p.linked == 0 || p.q.Effort == EffortExact:
+		return p.exact(p.everything())
+	case p.q.Filter != nil && count <= scanMatches(p.high):
+		// So few match that comparing all of them costs less than finding some among the others.
+		return p.exact(p.matching(count))
+	}
+	return p.nearest()
+}
+
+// scanMatches is how many matching rows of n are compared one by one rather than looked for in the graph.
+func scanMatches(n uint32) int { return max(20_000, int(n)/50) }
+
+// visible tells whether a row may be a hit.
+func (p *pursuit) visible(row uint32) bool {
+	return row != p.self && (p.q.Filter == nil || p.match.has(row)) && p.view.visible(row)
+}
+
+// hits loads the rows that were chosen, best first.
+func (p *pursuit) hits(best []scored) ([]Row, error) {
+	hits := make([]Row, 0, min(len(best), p.q.K))
+	for _, c := range best {
+		if len(hits) == p.q.K {
+			break
+		}
+		row, err := p.s.load(p.sp, p.view.g, c.row)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row)
+		if p.self != math.MaxUint32 && row.ID == p.q.ID {
+			continue // another version of the one that is asked for
+		}
+		row.Score = c.score
+		hits = append(hits, row)
 	}
-	return rows, nil
+	return hits, nil
 }
 
-// List returns the newest observations of a space whose sequence is below before (0 for any), newest first, and
-// whether there are more.
-func (s *Shard) List(name string, before uint64, limit int, now time.Time) (rows []Row, more bool, err error) {
-	if s.closed.Load() {
-		return nil, false, ErrClosed
+// rate returns the score of a row by its vector as it is stored.
+func (p *pursuit) rate(row uint32) (float32, error) {
+	rec, buf, err := p.s.read(p.view.g, row, p.w.read)
+	p.w.read = buf
+	if err != nil {
+		return 0, err
 	}
-	sp, ok := s.space(name)
+	if p.w.vector, err = p.sp.codec.load(p.w.vector, rec.Encoding, rec.Vector); err != nil {
+		return 0, err
+	}
+	return p.sp.codec.score(p.query, p.w.vector), nil
+}
+
+// nearest searches the graph, scans the tail, and puts the best of both in order by the stored vectors.
+func (p *pursuit) nearest() (Result, error) {
+	want := p.want()
+	ef := p.ef(want)
+	hide := p.view.hide()
+	if p.q.Filter != nil {
+		hide = func(row uint32) bool { return !p.visible(row) }
+	}
+	found, compared := p.index.search(p.w, p.query, want, ef, hide)
+	if len(found) < min(want, int(p.linked)) {
+		// Too few rows hold for a graph, or some cannot be reached.
+		return p.exact(p.everything())
+	}
+	shortlist := p.shortlist(want)
+	best := NewTopK(shortlist, float32(math.Inf(-1)))
+	for _, c := range found[:min(len(found), shortlist)] {
+		best.Offer(c.Row, -c.Distance)
+	}
+	ok := p.scan(p.linked, p.high, func(first uint32, d []float32, _ []tailInfo) {
+		for i, x := range d {
+			if row := first + uint32(i); best.Wants(-x) && p.visible(row) {
+				best.Offer(row, -x)
+			}
+		}
+	})
 	if !ok {
-		return nil, false, fmt.Errorf("%w %q", ErrUnknownSpace, name)
+		return Result{}, errMovedOn
 	}
-	view := sp.view(now.UnixNano())
-	type entry struct {
-		sequence uint64
-		row      uint32
-	}
-	// Rows stand nearly in the order of their sequences (priorities have shuffled them by no more than what the queue
-	// holds), so from the end on nearly all of them are either the next one of the page or behind it.
-	limit = max(limit, 0)
-	var newest []entry
-	for row := view.Rows(); row > 0; {
-		row--
-		q := sp.meta.at(row).sequence
-		full := len(newest) > limit
-		if before != 0 && q >= before || full && q < newest[limit].sequence || !view.Visible(row) {
+	final := NewTopK(want, p.q.MinScore)
+	for _, c := range best.sorted() {
+		if !p.visible(c.row) {
 			continue
 		}
-		if full {
-			newest = newest[:limit]
-		}
-		at, _ := slices.BinarySearchFunc(newest, q, func(e entry, q uint64) int { return cmp.Compare(q, e.sequence) })
-		newest = slices.Insert(newest, at, entry{q, row})
-	}
-	if more = len(newest) > limit; more {
-		newest = newest[:limit]
-	}
-	for _, e := range newest {
-		row, err := s.load(sp, e.row)
+		score, err := p.rate(c.row)
 		if err != nil {
-			return nil, false, err
+			return Result{}, err
 		}
-		rows = append(rows, row)
+		final.Offer(c.row, score)
 	}
-	return rows, more, nil
+	rows, err := p.hits(final.sorted())
+	return Result{Rows: rows, Searched: compared + int(p.high-p.linked)}, err
 }
 
-// load reads what a row has beside its place in the index from the row log, into memory of its own.
-func (s *Shard) load(sp *space, n uint32) (Row, error) {
-	m := sp.meta.at(n)
-	rec, _, err := s.log.read(m.ref, nil)
-	if err != nil {
-		return Row{}, err
+// want is how many rows are looked for: one more when the observation itself, in another version, may be among them.
+func (p *pursuit) want() int {
+	want := min(p.q.K, int(p.high))
+	if p.self != math.MaxUint32 {
+		want++
 	}
-	return Row{
-		ID: string(rec.id), Sequence: rec.sequence, ExpiresAt: rec.expires, Body: rec.body, Vector: rec.vector,
-	}, nil
+	return want
 }
 
-// SpaceStats is what a shard holds of one space.
-type SpaceStats struct {
-	Definition Definition
-	// Observations can be returned by a recall; expired ones count until they are reclaimed.
-	Observations uint64
-	// Dead rows were replaced or forgotten and are not reclaimed yet.
-	Dead uint64
-	// Tail rows are searched by scanning, Graph rows through a graph; both include dead ones.
-	Tail, Graph uint64
-}
-
-// Stats returns the numbers of one space.
-func (s *Shard) Stats(name string) (SpaceStats, bool) {
-	sp, ok := s.space(name)
-	if !ok {
-		return SpaceStats{}, false
-	}
-	return sp.stats(), true
-}
-
-// AllStats returns the numbers of every living space, by name.
-func (s *Shard) AllStats() []SpaceStats {
-	s.mu.RLock()
-	spaces := make([]*space, 0, len(s.spaces))
-	for _, sp := range s.spaces {
-		spaces = append(spaces, sp)
-	}
-	s.mu.RUnlock()
-	slices.SortFunc(spaces, func(a, b *space) int {
-		if a.def.Name < b.def.Name {
-			return -1
+// ef is the length of the candidate list.
+func (p *pursuit) ef(want int) int {
+	ef := p.q.Ef
+	if ef == 0 {
+		ef = balancedEf
+		if p.q.Effort == EffortFast {
+			ef = fastEf
 		}
-		return 1
-	})
-	all := make([]SpaceStats, len(spaces))
-	for i, sp := range spaces {
-		all[i] = sp.stats()
+		ef = max(ef, want+want/2)
 	}
-	return all
+	return max(ef, want)
 }
 
-func (sp *space) stats() SpaceStats {
-	tail, graph := sp.index.Tiers()
-	sp.idsMu.RLock()
-	living := len(sp.ids)
-	sp.idsMu.RUnlock()
-	return SpaceStats{
-		Definition: sp.def, Observations: uint64(living), Dead: uint64(sp.dead.Load()),
-		Tail: uint64(tail), Graph: uint64(graph),
-	}
-}
+// The lengths of the candidate list that the efforts stand for, where few hits are asked for.
+const (
+	balancedEf = 72
+	fastEf     = 32
+)
 
-// LogBytes returns the size of the shard's row log on disk.
-func (s *Shard) LogBytes() int64 { return s.log.bytes() }
+// shortlist is how many of the candidates are compared by their stored vectors.
+func (p *pursuit) shortlist(want int) int { return want + max(6, want/2) }
+
+func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo)) bool {
+	g := p.view.g
+	settled := g.settled.Load()
+	applied := func(row uint32) bool {
+		if row < settled {
+			return true
+		}
+		born := g.meta.at(row).born.Load()
+		return born != 0 && born != void
+	}
+	return from >= to || g.tail.scan(p.sp.codec, p.query, from, to, applied, visit)
+}

@@ -3,46 +3,58 @@ package vecstore
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// Options of a shard.
-type Options struct {
-	// SegmentSize is the size in bytes at which a segment of the row log is closed, at most 512 MiB. Default: 256 MiB.
-	SegmentSize int64
-	// Distrust cuts the row log off after its last checkpoint: what follows was written, but a failed fsync has shown
-	// that it may not be on the disk.
-	Distrust bool
-}
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
 
 // Shard is the local view of one log. Its methods may be called concurrently unless they say otherwise.
 type Shard struct {
-	dir    string
-	src    Source
-	log    *rowLog
-	hasher idHasher
+	dir string
+	src Source
+	opt Options
+	log *rows.Log
+
+	// manifestMu is held while the manifest is changed and stored.
+	manifestMu sync.Mutex
+	manifest   *manifest.Manifest
 
 	mu       sync.RWMutex
 	spaces   map[string]*space // living ones, by name
 	byNumber map[uint32]*space // living ones
 	next     uint32            // number of the next definition; of the appender
 	dropped  map[string]uint32 // last dropped generation, by name; of the appender
+	codecs   map[codecKey]*codec
 
-	appended atomic.Uint64 // everything up to here is in the row log, or was skipped on purpose
-	durable  atomic.Uint64 // everything up to here survives a loss of power
-
-	appender Appender
-	ckptMu   sync.Mutex // one checkpoint at a time
-	// logMu makes the records of a checkpoint and of a batch follow each other.
-	logMu  sync.Mutex
-	failed atomic.Pointer[error]
+	appender  Appender
+	searchers sync.Pool
+	moments   moments // when which sequence was appended
+	linker    linker
 	// unindexed is of the recovery.
 	unindexed int
 	closed    atomic.Bool
+}
+
+// codecKey is what spaces must have in common to share a codec.
+type codecKey struct {
+	dim     uint32
+	metric  Metric
+	vectors Vectors
+}
+
+// codecOf returns the codec of a definition. Of the appender.
+func (s *Shard) codecOf(d *Definition) *codec {
+	key := codecKey{d.Dimension, d.Metric, d.Vectors}
+	c, ok := s.codecs[key]
+	if !ok {
+		c = newCodec(d)
+		s.codecs[key] = c
+	}
+	return c
 }
 
 // Definition returns the definition of a living space.
@@ -61,20 +73,66 @@ func (s *Shard) space(name string) (*space, bool) {
 	return sp, ok
 }
 
+// living returns the living spaces, in no order.
+func (s *Shard) living() []*space {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*space, 0, len(s.spaces))
+	for _, sp := range s.spaces {
+		all = append(all, sp)
+	}
+	return all
+}
+
+// install makes a definition the living one of its name.
+func (s *Shard) install(sp *space) {
+	s.mu.Lock()
+	old := s.spaces[sp.def.Name]
+	s.spaces[sp.def.Name] = sp
+	s.byNumber[sp.number] = sp
+	s.next = sp.number + 1
+	if old != nil {
+		delete(s.byNumber, old.number)
+	}
+	s.mu.Unlock()
+	if old != nil {
+		s.retire(old)
+	}
+}
+
+func (s *Shard) uninstall(sp *space) {
+	s.mu.Lock()
+	delete(s.spaces, sp.def.Name)
+	delete(s.byNumber, sp.number)
+	s.dropped[sp.def.Name] = sp.def.Generation
+	s.mu.Unlock()
+	s.retire(sp)
+}
+
+// retire lets go of what a space that has ended holds. The linker drops its columns, since it may be at work there.
+func (s *Shard) retire(sp *space) {
+	sp.gone.Store(true)
+	s.linker.wake(sp)
+}
+
 // Source returns the identity of the log that the shard is a view of.
 func (s *Shard) Source() Source { return s.src }
 
 // Appended returns the sequence through which the row log has everything: where to fetch from next, less one.
-func (s *Shard) Appended() uint64 { return s.appended.Load() }
+func (s *Shard) Appended() uint64 { return s.log.Appended() }
 
 // Durable returns the sequence through which everything survives a loss of power on this machine.
-func (s *Shard) Durable() uint64 { return s.durable.Load() }
+func (s *Shard) Durable() uint64 { return s.log.Durable() }
+
+// LogBytes returns the size of the shard's row log on disk.
+func (s *Shard) LogBytes() int64 { return s.log.Bytes() }
 
 // Apply makes observations searchable and forgets hold, in the order given. All events must have been added and
 // flushed, and be of one space: those with the same Event.SpaceKey, for which only one Apply may run at a time. applied
 // is the sequence through which everything has been applied before.
 //
-// An error is about the event at the returned index; those before it are applied, those behind it are not.
+// An error is about the event at the returned index; those before it are applied, those behind it are not. A panic, too,
+// leaves the events applied that came before. An event that was tried may be given again.
 func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 	if len(events) == 0 {
 		return 0, nil
@@ -86,57 +144,56 @@ func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 	if sp.gone.Load() {
 		return len(events), nil // dropped while they were on their way
 	}
+	n, err := s.applyTo(sp, events, applied)
+	s.linker.settled(s, sp)
+	return n, err
+}
+
+func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err error) {
+	sp.applying.Lock()
+	defer sp.applying.Unlock()
 	sp.pruneSome(applied)
-	for i, e := range events {
+	moment := sp.clock.Load() + 1
+	defer func() {
+		sp.clock.Store(moment) // also when an event makes the index panic: those before it are there
+		if n < len(events) && events[n].space == sp && events[n].Kind == KindObserve && (err != nil || len(events) == 1) {
+			// It is not given again. In a panic of several, it is not known yet which of them it is.
+			sp.giveUp(events[n].ordinal)
+		}
+	}()
+	for ; n < len(events); n++ {
+		e := events[n]
 		if e.space != sp {
-			return i, fmt.Errorf("%w: event %d is of another space than the first of its batch", ErrUnknownSpace, e.Sequence)
+			return n, fmt.Errorf("%w: event %d is of another space than the first of its batch", ErrUnknownSpace, e.Sequence)
 		}
 		switch e.Kind {
 		case KindObserve:
-			if err := sp.insert(s.hasher.key(e.ID), e.Sequence, e.ExpiresAt, e.ref, e.Vector); err != nil {
-				return i, fmt.Errorf("indexing %q of space %q: %w", e.ID, sp.def.Name, err)
+			if err := sp.apply(s.log.Key(e.ID), e.ordinal, e.stored, moment); err != nil {
+				return n, fmt.Errorf("indexing %q of space %q: %w", e.ID, sp.def.Name, err)
 			}
 		case KindForget:
 			for _, id := range e.IDs {
-				sp.forget(s.hasher.key(id), e.Sequence)
+				sp.forget(s.log.Key(id), e.Sequence, moment)
 			}
 		}
 	}
-	return len(events), nil
+	return n, nil
 }
 
 // Checkpoint makes everything durable that was flushed before the call, whatever the number of spaces, with one record
-// and one fsync (two where a segment was begun since the last one). It does nothing when nothing is new.
+// and an fsync of what was written to since the last one. It does nothing when nothing is new.
 //
 // A failed fsync fails the shard for good: see ErrFailed.
 func (s *Shard) Checkpoint(now time.Time) error {
-	s.ckptMu.Lock()
-	defer s.ckptMu.Unlock()
-	if err := s.Usable(); err != nil {
-		return err
+	s.moments.note(s.log.Appended(), now)
+	s.cool()
+	err := s.log.Checkpoint(now)
+	if errors.Is(err, ErrFailed) {
+		// The next open must not trust what looks written. That the manifest cannot be stored either changes nothing for
+		// who is told of the failure.
+		_ = s.store(func(m *manifest.Manifest) { m.State = manifest.Failed })
 	}
-	through := s.appended.Load()
-	if through == s.durable.Load() {
-		return nil
-	}
-	rec := record{kind: kindCheckpoint, sequence: through, published: now.UnixNano(), body: []byte(checkpointMagic)}
-	b, err := appendRecord(nil, &rec, "")
-	if err != nil {
-		return err
-	}
-	s.logMu.Lock()
-	segment, offset, err := s.log.append(b)
-	s.logMu.Unlock()
-	if err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
-	}
-	if err := s.log.sync(); err != nil {
-		err = errors.Join(err, s.log.void(segment, offset))
-		s.failed.CompareAndSwap(nil, &err)
-		return err
-	}
-	s.durable.Store(through)
-	return nil
+	return err
 }
 
 // Spaces returns the number of living spaces.
@@ -147,51 +204,70 @@ func (s *Shard) Spaces() int {
 }
 
 // Usable returns why the shard takes nothing any more, ErrFailed or ErrClosed; nil when it does.
-func (s *Shard) Usable() error {
-	if s.closed.Load() {
-		return ErrClosed
-	}
-	if err := s.failed.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
+func (s *Shard) Usable() error { return s.log.Usable() }
 
-// Close takes a last checkpoint and closes the files. Searches that still run may fail with ErrClosed; the caller
-// ends appending and applying before.
+// Close takes a last checkpoint and closes the files, so that the next Open verifies them and can use all of them.
+// Searches that still run may fail with ErrClosed; the caller ends appending and applying before.
 func (s *Shard) Close() error {
-	err := s.Checkpoint(time.Now())
-	if errors.Is(err, ErrClosed) {
+	if s.closed.Swap(true) {
 		return nil
 	}
-	return errors.Join(err, s.Abandon())
+	s.linker.stop()
+	err := s.Checkpoint(time.Now())
+	if err == nil {
+		err = s.seal()
+	}
+	return errors.Join(err, s.closeFiles())
+}
+
+// seal makes the columns durable, with checksums, and stores the manifest of a clean close.
+func (s *Shard) seal() error {
+	sealed := map[uint32]uint32{} // rows, by number of the space
+	for _, sp := range s.living() {
+		if x, ok := sp.graph(); ok {
+			if err := x.file.Seal(s.opt.LinkThreads); err != nil {
+				return err
+			}
+			sealed[sp.number] = x.linked()
+		}
+	}
+	return s.store(func(m *manifest.Manifest) {
+		m.State, m.Identity, m.Segments = manifest.Clean, "", s.log.Sealed()
+		for i := range m.Columns {
+			m.Columns[i].Rows = sealed[m.Columns[i].Space]
+		}
+	})
 }
 
 // Abandon closes the files without a checkpoint: what a shard that failed is left with.
 func (s *Shard) Abandon() error {
-	// Neither a checkpoint nor a flush is under way while the files go away.
-	s.ckptMu.Lock()
-	defer s.ckptMu.Unlock()
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
 	if s.closed.Swap(true) {
 		return nil
 	}
-	return s.log.close()
+	s.linker.stop()
+	return s.closeFiles()
 }
 
-// SetAside renames a shard's directory, so that it can be built anew while what it held is kept for a look at it. It
-// returns the new name.
-func SetAside(dir string, now time.Time) (string, error) {
-	dir = filepath.Clean(dir) // with a slash at its end the new name would be inside it
-	for n := 0; ; n++ {
-		aside := fmt.Sprintf("%s.aside-%s-%d", dir, now.UTC().Format("20060102T150405"), n)
-		if _, err := os.Lstat(aside); err == nil {
-			continue
+func (s *Shard) closeFiles() error {
+	errs := []error{s.log.Close()}
+	for _, sp := range s.living() {
+		if e := sp.gen.Load().engine.Load(); e != nil {
+			errs = append(errs, e.close())
 		}
-		if err := os.Rename(dir, aside); err != nil {
-			return "", fmt.Errorf("setting a shard's directory aside: %w", err)
-		}
-		return aside, nil
 	}
+	return errors.Join(errs...)
+}
+
+// store changes the manifest and makes the change durable. A change that cannot be stored is not kept.
+func (s *Shard) store(change func(m *manifest.Manifest)) error {
+	s.manifestMu.Lock()
+	defer s.manifestMu.Unlock()
+	next := *s.manifest
+	next.Columns, next.Horizons = slices.Clone(next.Columns), slices.Clone(next.Horizons)
+	change(&next)
+	if err := next.Store(s.opt.FS, s.dir); err != nil {
+		return err
+	}
+	s.manifest = &next
+	return nil
 }

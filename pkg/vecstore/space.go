@@ -1,116 +1,141 @@
 package vecstore
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
+
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
-// space is one generation of a space in memory: which row holds which observation, and the index over the rows.
+// space is one life of a name. What it holds is in its current generation.
 //
-// One goroutine at a time writes (Shard.Apply). Readers take no lock: rows is stored after a row is complete, and a
-// row's dead mark carries the row count at which it begins to hold, so that a reader sees an observation exactly once
-// while it is being replaced (View.Visible). ids is written before rows, and a reader takes its view before it looks an
-// id up, so that the row it finds is never one that its view already hides.
+// Its writers are the appender, which numbers rows (Appender.Flush), who applies (Shard.Apply, one at a time), the linker,
+// and who replaces the generation. Readers take no lock: they load the generation once and a moment of the clock, and see
+// of the rows what was so at that moment.
 type space struct {
 	def    Definition
 	number uint32
-	index  Index
-	meta   column[rowMeta]
-	rows   atomic.Uint32 // published rows
-	dead   atomic.Uint32 // of those, replaced or forgotten
-	gone   atomic.Bool   // dropped: no search finds it, rows still on their way are let go
+	codec  *codec
+	gen    atomic.Pointer[generation]
+	gone   atomic.Bool // dropped: no search finds it, rows still on their way are let go
+	// clock counts the batches that were applied. A row begins and ceases to hold at a moment of it.
+	clock atomic.Uint64
+	// horizon is the lowest sequence as of which the space can be read.
+	horizon     atomic.Uint64
+	used        atomic.Int64 // when it was last searched, Unix time in nanoseconds: cold ones give up their codes
+	filters     filterCache
+	generations uint32 // of its column files; of who links
 
-	// idsMu guards ids alone, which holds what is living: its readers look an id up or count.
-	idsMu sync.RWMutex
-	ids   map[idKey]uint32
+	// numbering is held while rows are numbered, applying while they are applied, linking while they are linked, each
+	// of them by one at a time; who replaces the generation holds the three, taken in the order linking, applying, numbering.
+	numbering sync.Mutex
+	applying  sync.Mutex
+	linking   sync.Mutex
+	// compacting lets one compaction run at a time.
+	compacting sync.Mutex
 
-	// Of the writer.
-	tombs      map[idKey]uint64
+	// Of who applies. tombs are forgets that observations on their way may come after.
+	tombs      map[rows.Key]uint64
 	newestTomb uint64
 	pruneAbove int
+	// changes, while a compaction copies rows, are the rows that ceased to hold meanwhile.
+	changes *[]uint32
 }
 
-// rowMeta is what a row has beside its vector. dead is 0 for a living row, else the number of published rows from
-// which on it is hidden.
-type rowMeta struct {
-	sequence uint64
-	expires  int64
-	ref      ref
-	dead     atomic.Uint32
+func newSpace(def Definition, number uint32, codec *codec) *space {
+	s := &space{def: def, number: number, codec: codec, tombs: map[rows.Key]uint64{}}
+	g := newGeneration(s, 0)
+	g.tail.loaded.Store(true)
+	s.gen.Store(g)
+	return s
 }
 
-// idKey stands for an id: 128 bits of two hashes keyed at process start, so that the ids themselves need not be kept in
-// memory. Two ids of a space of 2^30 rows share a key with a probability of about 2^-69, and nobody can aim for it
-// without the keys.
-type idKey [2]uint64
-
-type idHasher [2]maphash.Seed
-
-func newIDHasher() idHasher { return idHasher{maphash.MakeSeed(), maphash.MakeSeed()} }
-
-func (h *idHasher) key(id string) idKey {
-	return idKey{maphash.String(h[0], id), maphash.String(h[1], id)}
+// number gives the next row to an observation that the row log holds, and returns its ordinal.
+func (s *space) numberRow(sequence uint64, expires int64, at rows.Ref) uint64 {
+	s.numbering.Lock()
+	defer s.numbering.Unlock()
+	g := s.gen.Load()
+	row := g.numbered.Load()
+	g.meta.grow(row)
+	m := g.meta.at(row)
+	m.sequence, m.expires = sequence, expires
+	m.ref.Store(uint64(at))
+	g.numbered.Store(row + 1)
+	return g.base + uint64(row)
 }
 
-func newSpace(def Definition, number uint32) (*space, error) {
-	index, err := newIndex(&def)
-	if err != nil {
-		return nil, err
-	}
-	return &space{
-		def:    def,
-		number: number,
-		index:  index,
-		meta:   column[rowMeta]{width: 1},
-		ids:    map[idKey]uint32{},
-		tombs:  map[idKey]uint64{},
-	}, nil
-}
-
-// insert makes one observation searchable. What a higher sequence has replaced or forgotten already is let go.
-func (s *space) insert(key idKey, sequence uint64, expires int64, at ref, vector []byte) error {
-	if sequence <= s.tombs[key] {
+// apply makes one observation hold at a moment, unless that was done before. What a higher sequence has replaced or
+// forgotten already holds for reads of the past alone.
+func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64) error {
+	g := s.gen.Load()
+	row := uint32(ordinal - g.base)
+	m := g.meta.at(row)
+	if born := m.born.Load(); born != 0 && born != void {
 		return nil
 	}
-	old, replaces := s.ids[key] // only the writer writes the map, so it may read it without the lock
-	if replaces && s.meta.at(old).sequence >= sequence {
-		return nil
-	}
-	row := s.rows.Load()
-	if err := s.index.Add(row, vector); err != nil {
+	if err := g.tail.put(row, s.codec, stored); err != nil {
+		m.born.Store(void)
+		g.settle()
 		return err
 	}
-	s.meta.grow(row)
-	m := s.meta.at(row)
-	m.sequence, m.expires, m.ref = sequence, expires, at
-	m.dead.Store(0)
-	if replaces {
-		s.meta.at(old).dead.Store(row + 1)
-		s.dead.Add(1)
+	if m.expires != 0 {
+		g.suspects.set(row)
 	}
-	s.idsMu.Lock()
-	s.ids[key] = row
-	s.idsMu.Unlock()
-	s.rows.Store(row + 1)
+	m.born.Store(moment) // before its id leads to it
+	old, replaces := g.ids[key] // only who applies writes the map, so it may read it without the lock
+	switch {
+	case m.sequence <= s.tombs[key]:
+		s.hide(g, row, s.tombs[key], moment)
+	case replaces && g.meta.at(old).sequence >= m.sequence:
+		s.hide(g, row, g.meta.at(old).sequence, moment)
+	default:
+		if replaces {
+			s.hide(g, old, m.sequence, moment)
+		}
+		g.setID(key, row)
+	}
+	g.settle()
+	if g.high.Load() <= row {
+		g.high.Store(row + 1)
+	}
 	return nil
 }
 
+// giveUp makes a row that cannot be applied one that never was.
+func (s *space) giveUp(ordinal uint64) {
+	g := s.gen.Load()
+	m := g.meta.at(uint32(ordinal - g.base))
+	if m.born.Load() == 0 {
+		m.born.Store(void)
+		g.settle()
+	}
+}
+
+// hide lets a row cease to hold: for reads of the past at a sequence, for others at a moment.
+func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
+	m := g.meta.at(row)
+	m.died.Store(sequence)
+	m.dead.Store(moment)
+	g.suspects.set(row)
+	g.dead.Add(1)
+	if s.changes != nil {
+		*s.changes = append(*s.changes, row)
+	}
+}
+
 // forget hides an observation of a sequence below that of the forget, and any such that is still on its way.
-func (s *space) forget(key idKey, sequence uint64) {
+func (s *space) forget(key rows.Key, sequence, moment uint64) {
 	if s.tombs[key] < sequence {
 		s.tombs[key] = sequence
 	}
 	s.newestTomb = max(s.newestTomb, sequence)
-	row, ok := s.ids[key]
-	if !ok || s.meta.at(row).sequence > sequence {
+	g := s.gen.Load()
+	row, ok := g.ids[key]
+	if !ok || g.meta.at(row).sequence > sequence {
 		return
 	}
-	s.meta.at(row).dead.Store(1)
-	s.dead.Add(1)
-	s.idsMu.Lock()
-	delete(s.ids, key)
-	s.idsMu.Unlock()
+	s.hide(g, row, sequence, moment)
+	g.dropID(key)
 }
 
 // pruneSome lets go of all tombstones once the newest one is applied, and before that only looks at them when there are
@@ -137,16 +162,4 @@ func (s *space) prune(applied uint64) {
 			delete(s.tombs, key)
 		}
 	}
-}
-
-// lookup returns the row of an id that is visible in view, or one that was added since the view was taken.
-func (s *space) lookup(key idKey, view View) (row uint32, ok bool) {
-	s.idsMu.RLock()
-	row, ok = s.ids[key]
-	s.idsMu.RUnlock()
-	return row, ok && view.Visible(row)
-}
-
-func (s *space) view(now int64) View {
-	return View{space: s, rows: s.rows.Load(), now: now}
 }

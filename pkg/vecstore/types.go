@@ -2,7 +2,8 @@ package vecstore
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
 // Metric orders the rows of a space by their nearness to a query. A score is better when it is higher.
@@ -20,17 +21,30 @@ const (
 
 // Source names the incarnation of the log that a shard is a view of. A directory that was filled from another source
 // is never read as this one.
-type Source struct {
-	// Epoch names the set of logs, at most 64 bytes.
-	Epoch string
-	Shard uint32
-	// CreatedAt is when the stream was created, Unix time in nanoseconds.
-	CreatedAt int64
-}
+type Source = rows.Source
 
-func (s Source) String() string {
-	return fmt.Sprintf("epoch %s, shard %d, stream created at %d", s.Epoch, s.Shard, s.CreatedAt)
-}
+// Vectors says in which form the row log keeps the embeddings of a space.
+type Vectors uint8
+
+// The forms. The numbers are those of the definitions on disk.
+const (
+	// VectorsF32 keeps them as they came.
+	VectorsF32 Vectors = 0
+	// VectorsF16 keeps half-precision floats: half the disk, scores to about three digits.
+	VectorsF16 Vectors = 1
+	// VectorsNone keeps the int8 codes of the index alone: a quarter of the disk, and no re-ranking.
+	VectorsNone Vectors = 2
+)
+
+// The engines that a definition can name.
+const (
+	// EngineHNSW scans the newest rows and searches the others through a graph.
+	EngineHNSW = "hnsw"
+	// EngineExact compares a query with every row.
+	EngineExact = "exact"
+	// EngineCoder searches through the graph of github.com/coder/hnsw, the baseline of the benchmarks.
+	EngineCoder = "coder"
+)
 
 // Definition is what is fixed about a space when it is created.
 type Definition struct {
@@ -40,9 +54,12 @@ type Definition struct {
 	Metric    Metric
 	// Generation counts the lives of a name, from 1.
 	Generation uint32
-	// Embedder and Engine are kept for those who ask; the shard itself uses Engine alone, and knows "exact".
+	// Embedder is kept for those who ask.
 	Embedder string
-	Engine   string
+	// Engine is how the space is searched: EngineHNSW, which an empty one means, EngineExact or EngineCoder.
+	Engine string
+	// Vectors is what the row log keeps of each embedding.
+	Vectors Vectors
 	// CreatedAt is Unix time in nanoseconds.
 	CreatedAt int64
 }
@@ -84,8 +101,9 @@ type Event struct {
 	// Generation is set for KindDrop.
 	Generation uint32
 
-	space *space
-	ref   ref
+	space   *space
+	stored  []byte // Vector as the row log keeps it
+	ordinal uint64
 }
 
 // SpaceKey names the space that an added event belongs to; events with the same key are applied in order by one
@@ -106,22 +124,26 @@ var (
 	// ErrDefinition: the definition is not one that this version can hold.
 	ErrDefinition = errors.New("unusable space definition")
 	// ErrTooLarge: the event does not fit into a record.
-	ErrTooLarge = errors.New("event too large")
+	ErrTooLarge = rows.ErrTooLarge
 )
 
 // Errors of a shard as a whole.
 var (
 	// ErrClosed is returned by every call after Close.
-	ErrClosed = errors.New("shard is closed")
+	ErrClosed = rows.ErrClosed
 	// ErrFailed wraps the first failed fsync. What it should have covered may be lost, so the shard takes nothing
 	// more and must be opened again with Options.Distrust.
-	ErrFailed = errors.New("shard failed to make its records durable")
+	ErrFailed = rows.ErrFailed
 	// ErrCorrupt wraps what Open and reads find wrong with bytes that had been made durable.
-	ErrCorrupt = errors.New("corrupt row log")
+	ErrCorrupt = rows.ErrCorrupt
 	// ErrVersion is wrapped when a file was written by an unknown version of the format.
-	ErrVersion = errors.New("unknown format version")
+	ErrVersion = rows.ErrVersion
 	// ErrSource is wrapped when a directory holds the view of another log.
-	ErrSource = errors.New("directory belongs to another log")
+	ErrSource = rows.ErrSource
+	// ErrGone is returned for a position in the past of which replaced or forgotten versions were reclaimed since.
+	ErrGone = errors.New("position is older than what is kept")
+	// ErrUnsupported is returned for what a space cannot do as it was defined.
+	ErrUnsupported = errors.New("not supported by the space")
 	// ErrNotFound is returned when there is no such observation.
 	ErrNotFound = errors.New("no such observation")
 )

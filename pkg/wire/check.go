@@ -23,7 +23,7 @@ func atObservation(err *Error, i, of int) *Error {
 // NoEmbedder is the refusal of text alone for a space whose embedder this process does not have.
 func NoEmbedder(space, embedder string) *Error {
 	if embedder == "none" {
-		return Errorf(CodeInvalidEmbedding, "text", "space %q has no embedder, since its first observation brought its own embedding; send an embedding", space)
+		return Errorf(CodeInvalidEmbedding, "text", "space %q has no embedder, since it was made for embeddings of one's own; send an embedding", space)
 	}
 	return Errorf(CodeInvalidEmbedding, "text", "space %q has the embedder %q, which this process does not have; configure it here, or send an embedding", space, embedder)
 }

@@ -104,7 +104,7 @@ func TestDocumentedNames(t *testing.T) {
 	doc := document(t)
 	for _, name := range []string{
 		bus.ObserveSubject("<space>"), bus.ForgetSubject("<space>"), bus.RecallSubject("<space>"), bus.GetSubject("<space>"),
-		bus.ListSubject("<space>"), bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
+		bus.ListSubject("<space>"), bus.DefineSubject("<space>"), bus.CompactSubject("<space>"), bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
 		wire.HeaderAck, wire.HeaderDeadline, wire.HeaderIdempotencyKey, bus.HeaderContentType, bus.HeaderSpace, bus.HeaderMsgID,
 		bus.HeaderPosition, bus.HeaderReason, wire.TypeJSON, wire.TypeProtobuf, wire.TypeNDJSON,
 	} {
@@ -114,7 +114,7 @@ func TestDocumentedNames(t *testing.T) {
 	}
 	for _, name := range []string{
 		strings.Replace(bus.LogSubject(0, "<space>"), "0", "<shard>", 1), strings.Replace(bus.QuarantineSubject(0), "0", "<n>", 1),
-		strings.Replace(bus.ShardSubject(0, bus.VerbRecall), "0", "<n>", 1), strings.Replace(bus.LogStream(0), "0", "<shard>", 1), bus.QuarantineStream,
+		strings.Replace(bus.ShardSubject(0, bus.VerbRecall), "0", "<n>", 1), strings.Replace(bus.ShardSubject(0, bus.VerbCompact), "0", "<n>", 1), strings.Replace(bus.LogStream(0), "0", "<shard>", 1), bus.QuarantineStream,
 	} {
 		if !strings.Contains(doc, "`"+name+"`") {
 			t.Errorf("docs/wire.md does not name %s", name)
@@ -162,8 +162,8 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"observe", "recall", "get", "list", "forget", "spaces", "error",
-		"observe-answer", "recall-answer", "get-answer", "list-answer", "forget-answer", "spaces-answer",
+		"observe", "recall", "get", "list", "forget", "spaces", "define", "compact", "error",
+		"observe-answer", "recall-answer", "get-answer", "list-answer", "forget-answer", "spaces-answer", "define-answer", "compact-answer",
 	} {
 		if seen[kind] == 0 {
 			t.Errorf("docs/wire.md has no example of %s; it has %v", kind, seen)
@@ -197,6 +197,13 @@ func decodeExample(kind string, body []byte) error {
 		_, refusal = wire.DecodeList(wire.JSON, body)
 	case "forget":
 		_, refusal = wire.DecodeForget(wire.JSON, body)
+	case "define":
+		var req *api.DefineRequest
+		if req, refusal = wire.DecodeDefine(wire.JSON, body); refusal == nil {
+			refusal = wire.CheckDefine(req)
+		}
+	case "compact":
+		_, refusal = wire.DecodeCompact(wire.JSON, body)
 	case "spaces":
 		_, refusal = wire.DecodeSpaces(wire.JSON, body)
 	case "error":
@@ -239,6 +246,10 @@ func fullAnswers(t *testing.T) map[string][]byte {
 	add("json forget-answer", b, refusal)
 	b, refusal = wire.EncodeSpaces(wire.JSON, &api.SpacesResponse{Spaces: []*api.SpaceInfo{{}}}, false)
 	add("json spaces-answer", b, refusal)
+	b, refusal = wire.EncodeDefine(wire.JSON, &api.DefineResponse{})
+	add("json define-answer", b, refusal)
+	b, refusal = wire.EncodeCompact(wire.JSON, &api.CompactResponse{Copies: []*api.CompactedCopy{{Error: failed}}})
+	add("json compact-answer", b, refusal)
 	one, refusal := wire.EncodeObserve(wire.JSON, &api.ObserveResponse{Results: []*api.ObserveResult{result}}, true)
 	add("ndjson observe-answer", bytes.Replace(one, []byte("{"), []byte(`{"line":1,`), 1), refusal)
 	many, refusal := wire.EncodeObserve(wire.JSON, &api.ObserveResponse{Results: []*api.ObserveResult{result}}, false)

@@ -23,11 +23,12 @@ const (
 	CodeUnknownEncoding  Code = "unknown_encoding"   // 400: an embedding in an encoding that is not known
 	CodeWrongDimension   Code = "wrong_dimension"    // 400: an embedding of another dimension than its space
 	CodeInvalidPosition  Code = "invalid_position"   // 400: a position of another set of logs, or of another shard
-	CodeUnsupported      Code = "unsupported"        // 400: a field that this version does not serve yet
+	CodeUnsupported      Code = "unsupported"        // 400: what this version does not serve yet, or the space cannot do
 	CodeUnknownSpace     Code = "unknown_space"      // 404
 	CodeNotFound         Code = "not_found"          // 404: no such observation, or no such path
 	CodeMethod           Code = "method_not_allowed" // 405
 	CodeConflict         Code = "conflict"           // 409: somebody else changed the space at the same moment
+	CodeGone             Code = "gone"               // 410: a position of which the versions are not kept any more
 	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
 	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
 	CodeInternal         Code = "internal"           // 500
@@ -42,7 +43,7 @@ var statuses = map[Code]int{
 	CodeInvalidID: http.StatusBadRequest, CodeInvalidEmbedding: http.StatusBadRequest, CodeUnknownEncoding: http.StatusBadRequest,
 	CodeWrongDimension: http.StatusBadRequest, CodeInvalidPosition: http.StatusBadRequest, CodeUnsupported: http.StatusBadRequest,
 	CodeUnknownSpace: http.StatusNotFound, CodeNotFound: http.StatusNotFound, CodeMethod: http.StatusMethodNotAllowed,
-	CodeConflict: http.StatusConflict, CodeTooLarge: http.StatusRequestEntityTooLarge, CodeBackpressure: http.StatusTooManyRequests,
+	CodeConflict: http.StatusConflict, CodeGone: http.StatusGone, CodeTooLarge: http.StatusRequestEntityTooLarge, CodeBackpressure: http.StatusTooManyRequests,
 	CodeInternal: http.StatusInternalServerError, CodeEmbedder: http.StatusBadGateway, CodeUnavailable: http.StatusServiceUnavailable,
 	CodeDeadline: http.StatusGatewayTimeout, CodeStorageFull: http.StatusInsufficientStorage,
 }

@@ -95,6 +95,7 @@ func stable(t *testing.T, o *api.Observation) {
 func FuzzDecodeRecall(f *testing.F) {
 	seeds(f, &api.RecallRequest{Embedding: f32(1, 2), K: proto.Uint32(3), MinScore: proto.Float32(0.5), Include: []string{"none"}})
 	f.Add([]byte(`{"embedding":[1,2],"k":3,"min_score":-0.5,"at_least":"e.0:1","include":["embedding"],"filter":"x"}`))
+	f.Add([]byte(`{"embedding":[1,2],"recall":"fast","ef":9,"as_of":"e.0:1"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		formats(func(f wire.Format) {
 			req, refusal := wire.DecodeRecall(f, body)
@@ -128,12 +129,15 @@ func FuzzDecodeOthers(f *testing.F) {
 	seeds(f, &api.GetRequest{Ids: []string{"a"}}, &api.ListRequest{Limit: proto.Uint32(5)}, &api.ForgetRequest{All: true}, &api.SpacesRequest{Space: "a"})
 	f.Add([]byte(`{"limit":3,"before":"e.0:9"}`))
 	f.Add([]byte(`{"all":true,"acknowledgement":"searchable"}`))
+	f.Add([]byte(`{"dimension":3,"metric":"dot","vectors":"none","engine":"exact"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		formats(func(f wire.Format) {
 			again(t, f, body, wire.DecodeGet)
 			again(t, f, body, wire.DecodeList)
 			again(t, f, body, wire.DecodeForget)
 			again(t, f, body, wire.DecodeSpaces)
+			again(t, f, body, wire.DecodeDefine)
+			again(t, f, body, wire.DecodeCompact)
 		})
 	})
 }

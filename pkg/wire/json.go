@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -198,6 +199,8 @@ var (
 	priorities = names[api.Priority]{"priority", []string{"", "normal", "high"}}
 	acks       = names[api.Acknowledgement]{"acknowledgement", []string{"", "accepted", "searchable"}}
 	metrics    = names[api.Metric]{"metric", []string{"", "cosine", "dot", "l2"}}
+	vectors    = names[api.Vectors]{"vectors", []string{"", "f32", "f16", "none"}}
+	targets    = names[api.RecallTarget]{"recall", []string{"", "fast", "balanced", "exact"}}
 )
 
 type names[T ~int32] struct {
@@ -212,8 +215,11 @@ func (n names[T]) parse(s string) (T, *Error) {
 	return 0, Errorf(CodeInvalidArgument, n.field, "%s is %q; it can be one of %q", n.field, s, n.names[1:])
 }
 
+// knows tells whether a number stands for one of the names, or for none.
+func (n names[T]) knows(v T) bool { return v >= 0 && int(v) < len(n.names) }
+
 func (n names[T]) name(v T) string {
-	if v < 0 || int(v) >= len(n.names) {
+	if !n.knows(v) {
 		return strconv.Itoa(int(v))
 	}
 	return n.names[v]
@@ -230,6 +236,29 @@ func ParseMetric(s string) (api.Metric, *Error) { return metrics.parse(s) }
 
 // MetricName is the inverse of ParseMetric.
 func MetricName(m api.Metric) string { return metrics.name(m) }
+
+// ParseVectors reads "f32", "f16" or "none"; the empty string is unset, which is f32.
+func ParseVectors(s string) (api.Vectors, *Error) { return vectors.parse(s) }
+
+// VectorsName is the inverse of ParseVectors; unset is "f32".
+func VectorsName(v api.Vectors) string {
+	if v == api.Vectors_VECTORS_UNSPECIFIED {
+		v = api.Vectors_VECTORS_F32
+	}
+	return vectors.name(v)
+}
+
+// DefaultEngine is the index engine that an empty name means.
+const DefaultEngine = "hnsw"
+
+// Engines returns the names of the index engines that a space can be defined with.
+func Engines() []string { return []string{DefaultEngine, "exact", "coder"} }
+
+// EngineName returns the name of a definition's engine.
+func EngineName(engine string) string { return cmp.Or(engine, DefaultEngine) }
+
+// ParseRecallTarget reads "fast", "balanced" or "exact"; the empty string is unset, which is balanced.
+func ParseRecallTarget(s string) (api.RecallTarget, *Error) { return targets.parse(s) }
 
 // errorJSON is the body of every refusal.
 type errorJSON struct {

@@ -19,6 +19,9 @@ type recallJSON struct {
 	AtLeast    string     `json:"at_least,omitempty"`
 	DeadlineMS uint32     `json:"deadline_ms,omitempty"`
 	Include    []string   `json:"include,omitempty"`
+	Recall     string     `json:"recall,omitempty"`
+	Ef         *uint32    `json:"ef,omitempty"`
+	AsOf       string     `json:"as_of,omitempty"`
 }
 
 // DecodeRecall reads the body of a recall request.
@@ -31,9 +34,13 @@ func DecodeRecall(f Format, body []byte) (*api.RecallRequest, *Error) {
 	if err := strictJSON(body, &in); err != nil {
 		return nil, err
 	}
+	target, err := targets.parse(in.Recall)
+	if err != nil {
+		return nil, err
+	}
 	return &api.RecallRequest{
 		Space: in.Space, Embedding: in.Embedding.embedding(), Text: in.Text, Id: in.ID, K: in.K, MinScore: in.MinScore,
-		Filter: in.Filter, AtLeast: in.AtLeast, DeadlineMs: in.DeadlineMS, Include: in.Include,
+		Filter: in.Filter, AtLeast: in.AtLeast, DeadlineMs: in.DeadlineMS, Include: in.Include, Recall: target, Ef: in.Ef, AsOf: in.AsOf,
 	}, nil
 }
 
@@ -52,6 +59,12 @@ func CheckRecall(r *api.RecallRequest) *Error {
 		return Errorf(CodeInvalidArgument, "k", "k is %d; it can be 1 to %d", r.GetK(), event.MaxK)
 	case r.MinScore != nil && math.IsNaN(float64(r.GetMinScore())):
 		return Errorf(CodeInvalidArgument, "min_score", "min_score is not a number")
+	case !targets.knows(r.GetRecall()):
+		return Errorf(CodeInvalidArgument, "recall", "recall is %d, which is neither fast nor balanced nor exact", r.GetRecall())
+	case r.Ef != nil && (r.GetEf() == 0 || r.GetEf() > event.MaxEf):
+		return Errorf(CodeInvalidArgument, "ef", "ef is %d; it can be 1 to %d", r.GetEf(), event.MaxEf)
+	case r.Ef != nil && r.GetRecall() == api.RecallTarget_RECALL_TARGET_EXACT:
+		return Errorf(CodeInvalidArgument, "ef", "an exact recall has no candidate list, so ef means nothing there; leave one of the two out")
 	case r.GetFilter() != "":
 		return Errorf(CodeUnsupported, "filter", "this version does not filter; leave the field out")
 	case len(r.GetId()) > event.MaxID:
@@ -136,6 +149,7 @@ type getJSON struct {
 	IDs        []string `json:"ids,omitempty"`
 	Include    []string `json:"include,omitempty"`
 	AtLeast    string   `json:"at_least,omitempty"`
+	AsOf       string   `json:"as_of,omitempty"`
 	DeadlineMS uint32   `json:"deadline_ms,omitempty"`
 }
 
@@ -154,7 +168,7 @@ func DecodeGet(f Format, body []byte) (*api.GetRequest, *Error) {
 		if in.ID != "" {
 			in.IDs = append(in.IDs, in.ID)
 		}
-		req = &api.GetRequest{Space: in.Space, Ids: in.IDs, Include: in.Include, AtLeast: in.AtLeast, DeadlineMs: in.DeadlineMS}
+		req = &api.GetRequest{Space: in.Space, Ids: in.IDs, Include: in.Include, AtLeast: in.AtLeast, AsOf: in.AsOf, DeadlineMs: in.DeadlineMS}
 	}
 	if n := len(req.GetIds()); n == 0 || n > event.MaxList {
 		return nil, Errorf(CodeInvalidArgument, "ids", "ids has %d entries; it can have 1 to %d", n, event.MaxList)
@@ -181,6 +195,7 @@ type listJSON struct {
 	Before     string   `json:"before,omitempty"`
 	Include    []string `json:"include,omitempty"`
 	AtLeast    string   `json:"at_least,omitempty"`
+	AsOf       string   `json:"as_of,omitempty"`
 	DeadlineMS uint32   `json:"deadline_ms,omitempty"`
 }
 
@@ -199,7 +214,7 @@ func DecodeList(f Format, body []byte) (*api.ListRequest, *Error) {
 			return nil, err
 		}
 		req = &api.ListRequest{
-			Space: in.Space, Limit: in.Limit, Before: in.Before, Include: in.Include, AtLeast: in.AtLeast, DeadlineMs: in.DeadlineMS,
+			Space: in.Space, Limit: in.Limit, Before: in.Before, Include: in.Include, AtLeast: in.AtLeast, AsOf: in.AsOf, DeadlineMs: in.DeadlineMS,
 		}
 	}
 	if req.Limit != nil && (req.GetLimit() == 0 || req.GetLimit() > event.MaxList) {
@@ -230,5 +245,6 @@ func EncodeRecallRequest(f Format, r *api.RecallRequest) ([]byte, *Error) {
 	return toJSON(recallJSON{
 		Space: r.GetSpace(), Embedding: r.GetEmbedding().GetData(), Text: r.GetText(), ID: r.GetId(), K: r.K, MinScore: r.MinScore,
 		Filter: r.GetFilter(), AtLeast: r.GetAtLeast(), DeadlineMS: r.GetDeadlineMs(), Include: r.GetInclude(),
+		Recall: targets.name(r.GetRecall()), Ef: r.Ef, AsOf: r.GetAsOf(),
 	})
 }

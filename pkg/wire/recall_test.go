@@ -17,7 +17,7 @@ func TestRecallRoundTrip(t *testing.T) {
 		{}, {Embedding: f32(1, -0.5)}, {Text: "a"},
 		{
 			Space: "demo", Embedding: f32(1), Text: "t", Id: "i", K: proto.Uint32(0), MinScore: proto.Float32(0), Filter: "f",
-			AtLeast: "e.0:1", DeadlineMs: 5, Include: []string{"text"},
+			AtLeast: "e.0:1", DeadlineMs: 5, Include: []string{"text"}, Recall: api.RecallTarget_RECALL_TARGET_EXACT, Ef: proto.Uint32(0), AsOf: "e.0:2",
 		},
 	} {
 		for _, f := range []wire.Format{wire.JSON, wire.Protobuf} {
@@ -43,6 +43,8 @@ func TestRecallIsStrict(t *testing.T) {
 		`{"top":1}`: {wire.CodeMalformed, "top"}, `{"k":"5"}`: {wire.CodeMalformed, "k"}, `{"k":-1}`: {wire.CodeMalformed, "k"},
 		`{"k":1.5}`: {wire.CodeMalformed, "k"}, `{"min_score":"x"}`: {wire.CodeMalformed, "min_score"},
 		`{"include":"text"}`: {wire.CodeMalformed, "include"}, `{"at_least":5}`: {wire.CodeMalformed, "at_least"},
+		`{"recall":"slow"}`: {wire.CodeInvalidArgument, "recall"}, `{"recall":1}`: {wire.CodeMalformed, "recall"},
+		`{"ef":"x"}`: {wire.CodeMalformed, "ef"}, `{"as_of":5}`: {wire.CodeMalformed, "as_of"},
 		`{"deadline_ms":4294967296}`: {wire.CodeMalformed, "deadline_ms"}, `{"embedding":7}`: {wire.CodeInvalidEmbedding, "embedding"},
 	} {
 		_, err := wire.DecodeRecall(wire.JSON, []byte(body))
@@ -56,7 +58,8 @@ func TestCheckRecall(t *testing.T) {
 	for _, r := range []*api.RecallRequest{
 		{Text: "a"}, {Id: "a"}, {Embedding: f32(1)}, {Text: "a", K: proto.Uint32(1)}, {Text: "a", K: proto.Uint32(event.MaxK)},
 		{Text: "a", MinScore: proto.Float32(-inf())}, {Text: "a", Include: []string{"embedding", "none"}},
-		{Text: strings.Repeat("a", event.MaxText)},
+		{Text: strings.Repeat("a", event.MaxText)}, {Text: "a", Ef: proto.Uint32(1)}, {Text: "a", Recall: api.RecallTarget_RECALL_TARGET_EXACT},
+		{Text: "a", Ef: proto.Uint32(event.MaxEf), Recall: api.RecallTarget_RECALL_TARGET_FAST},
 	} {
 		if err := wire.CheckRecall(r); err != nil {
 			t.Errorf("%v: %v", r, err)
@@ -73,6 +76,11 @@ func TestCheckRecall(t *testing.T) {
 		{&api.RecallRequest{Text: "a", K: proto.Uint32(0)}, wire.CodeInvalidArgument, "k"},
 		{&api.RecallRequest{Text: "a", K: proto.Uint32(event.MaxK + 1)}, wire.CodeInvalidArgument, "k"},
 		{&api.RecallRequest{Text: "a", MinScore: proto.Float32(nan())}, wire.CodeInvalidArgument, "min_score"},
+		{&api.RecallRequest{Text: "a", Ef: proto.Uint32(0)}, wire.CodeInvalidArgument, "ef"},
+		{&api.RecallRequest{Text: "a", Ef: proto.Uint32(event.MaxEf + 1)}, wire.CodeInvalidArgument, "ef"},
+		{&api.RecallRequest{Text: "a", Ef: proto.Uint32(5), Recall: api.RecallTarget_RECALL_TARGET_EXACT}, wire.CodeInvalidArgument, "ef"},
+		{&api.RecallRequest{Text: "a", Recall: 4}, wire.CodeInvalidArgument, "recall"},
+		{&api.RecallRequest{Text: "a", Recall: -1}, wire.CodeInvalidArgument, "recall"},
 		{&api.RecallRequest{Text: "a", Filter: "x"}, wire.CodeUnsupported, "filter"},
 		{&api.RecallRequest{Text: "a", Include: []string{"vector"}}, wire.CodeInvalidArgument, "include"},
 		{&api.RecallRequest{Id: strings.Repeat("a", event.MaxID+1)}, wire.CodeInvalidID, "id"},
@@ -95,8 +103,8 @@ func TestParseInclude(t *testing.T) {
 }
 
 func TestGetAndList(t *testing.T) {
-	get := &api.GetRequest{Space: "s", Ids: []string{"a", "b"}, Include: []string{"none"}, AtLeast: "e.0:1", DeadlineMs: 5}
-	got, err := wire.DecodeGet(wire.JSON, []byte(`{"space":"s","ids":["a"],"id":"b","include":["none"],"at_least":"e.0:1","deadline_ms":5}`))
+	get := &api.GetRequest{Space: "s", Ids: []string{"a", "b"}, Include: []string{"none"}, AtLeast: "e.0:1", AsOf: "e.0:2", DeadlineMs: 5}
+	got, err := wire.DecodeGet(wire.JSON, []byte(`{"space":"s","ids":["a"],"id":"b","include":["none"],"at_least":"e.0:1","as_of":"e.0:2","deadline_ms":5}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +114,8 @@ func TestGetAndList(t *testing.T) {
 	}
 	equal(t, got, get)
 
-	list := &api.ListRequest{Space: "s", Limit: proto.Uint32(3), Before: "e.0:9", Include: []string{"text"}, AtLeast: "e.0:1", DeadlineMs: 5}
-	gotList, err := wire.DecodeList(wire.JSON, []byte(`{"space":"s","limit":3,"before":"e.0:9","include":["text"],"at_least":"e.0:1","deadline_ms":5}`))
+	list := &api.ListRequest{Space: "s", Limit: proto.Uint32(3), Before: "e.0:9", Include: []string{"text"}, AtLeast: "e.0:1", AsOf: "e.0:2", DeadlineMs: 5}
+	gotList, err := wire.DecodeList(wire.JSON, []byte(`{"space":"s","limit":3,"before":"e.0:9","include":["text"],"at_least":"e.0:1","as_of":"e.0:2","deadline_ms":5}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,10 +170,10 @@ func TestEncodeAnswers(t *testing.T) {
 		`"priority":"high","importance":0.25,"expires_at":"2026-01-02T15:04:06Z","session":"s","sequence":3}`
 	hits := []*api.Hit{hit}
 	space := &api.SpaceInfo{
-		Definition: &api.SpaceDefinition{Name: "demo", Dimension: 2, Metric: api.Metric_METRIC_L2, Embedder: "none", Generation: 4, Engine: "exact", CreatedAt: 1},
+		Definition: &api.SpaceDefinition{Name: "demo", Dimension: 2, Metric: api.Metric_METRIC_L2, Embedder: "none", Generation: 4, Engine: "exact", Vectors: api.Vectors_VECTORS_F16, CreatedAt: 1},
 		Shard:      3, Observations: 5, RowsInTail: 6, RowsInGraph: 7, RowsDead: 8, Applied: "e.3:9", StalenessMs: 1.5,
 	}
-	const spaceJSON = `{"space":"demo","dimension":2,"metric":"l2","embedder":"none","engine":"exact","generation":4,` +
+	const spaceJSON = `{"space":"demo","dimension":2,"metric":"l2","embedder":"none","engine":"exact","vectors":"f16","generation":4,` +
 		`"created_at":"1970-01-01T00:00:00.000000001Z","shard":3,"observations":5,"rows_in_tail":6,"rows_in_graph":7,"rows_dead":8,"applied":"e.3:9","staleness_ms":1.5}`
 	recall := &api.RecallResponse{Hits: hits, Applied: "e.0:8", StalenessMs: 2.5, Searched: 10, Exact: true, TookUs: 20}
 	get := &api.GetResponse{Observations: hits, Applied: "e.0:8", StalenessMs: 2.5}

@@ -27,20 +27,13 @@ func DecodeSpaces(f Format, body []byte) (*api.SpacesRequest, *Error) {
 }
 
 type spaceJSON struct {
-	Name         string   `json:"space"`
-	Dimension    uint32   `json:"dimension"`
-	Metric       string   `json:"metric"`
-	Embedder     string   `json:"embedder"`
-	Engine       string   `json:"engine"`
-	Generation   uint32   `json:"generation"`
-	CreatedAt    timeJSON `json:"created_at"`
-	Shard        uint32   `json:"shard"`
-	Observations uint64   `json:"observations"`
-	RowsInTail   uint64   `json:"rows_in_tail"`
-	RowsInGraph  uint64   `json:"rows_in_graph"`
-	RowsDead     uint64   `json:"rows_dead"`
-	Applied      string   `json:"applied"`
-	StalenessMS  float64  `json:"staleness_ms"`
+	definitionJSON
+	Observations uint64  `json:"observations"`
+	RowsInTail   uint64  `json:"rows_in_tail"`
+	RowsInGraph  uint64  `json:"rows_in_graph"`
+	RowsDead     uint64  `json:"rows_dead"`
+	Applied      string  `json:"applied"`
+	StalenessMS  float64 `json:"staleness_ms"`
 }
 
 // EncodeSpaces writes the answer to a spaces request; one of them alone when single.
@@ -50,12 +43,10 @@ func EncodeSpaces(f Format, r *api.SpacesResponse, single bool) ([]byte, *Error)
 	}
 	all := make([]spaceJSON, 0, len(r.GetSpaces()))
 	for _, s := range r.GetSpaces() {
-		d := s.GetDefinition()
 		all = append(all, spaceJSON{
-			Name: d.GetName(), Dimension: d.GetDimension(), Metric: metrics.name(d.GetMetric()), Embedder: d.GetEmbedder(),
-			Engine: d.GetEngine(), Generation: d.GetGeneration(), CreatedAt: timeJSON(d.GetCreatedAt()), Shard: s.GetShard(),
-			Observations: s.GetObservations(), RowsInTail: s.GetRowsInTail(), RowsInGraph: s.GetRowsInGraph(),
-			RowsDead: s.GetRowsDead(), Applied: s.GetApplied(), StalenessMS: s.GetStalenessMs(),
+			definitionJSON: definition(s.GetDefinition(), s.GetShard()), Observations: s.GetObservations(),
+			RowsInTail: s.GetRowsInTail(), RowsInGraph: s.GetRowsInGraph(), RowsDead: s.GetRowsDead(), Applied: s.GetApplied(),
+			StalenessMS: s.GetStalenessMs(),
 		})
 	}
 	if single && len(all) == 1 {

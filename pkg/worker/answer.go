@@ -29,7 +29,7 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	if err != nil {
 		return nil, err
 	}
-	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	asOf, leave, err := v.enter(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -38,10 +38,14 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	if err != nil {
 		return nil, err
 	}
+	q.AsOf = asOf
 	store, m, staleness := v.view()
-	res, serr := store.Search(space, q)
+	res, serr := v.s.w.search(store, space, q)
 	if serr != nil && !awaited(header, serr) {
-		return nil, storeError(serr)
+		return nil, v.refusal(serr)
+	}
+	if serr == nil {
+		v.s.w.auditor.offer(store, space, q, m.applied, res.Rows)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(res.Rows, include)
@@ -62,7 +66,17 @@ func awaited(header string, err error) bool {
 }
 
 func (v *service) query(space string, req *api.RecallRequest) (vecstore.Query, *wire.Error) {
-	q := vecstore.Query{ID: req.GetId(), K: event.DefaultK, MinScore: float32(math.Inf(-1)), Now: time.Now()}
+	q := vecstore.Query{
+		ID: req.GetId(), K: event.DefaultK, MinScore: float32(math.Inf(-1)), Ef: int(req.GetEf()), Now: time.Now(),
+	}
+	switch req.GetRecall() {
+	case api.RecallTarget_RECALL_TARGET_FAST:
+		q.Effort = vecstore.EffortFast
+	case api.RecallTarget_RECALL_TARGET_EXACT:
+		q.Effort = vecstore.EffortExact
+	default:
+		q.Effort = vecstore.EffortBalanced
+	}
 	if req.K != nil {
 		q.K = int(req.GetK())
 	}
@@ -119,15 +133,15 @@ func (v *service) get(ctx context.Context, f wire.Format, header string, body []
 	if err != nil {
 		return nil, err
 	}
-	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	asOf, leave, err := v.enter(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	store, m, staleness := v.view()
-	rows, serr := store.Get(space, req.GetIds(), time.Now())
+	rows, serr := store.Get(space, req.GetIds(), vecstore.At{Now: time.Now(), AsOf: asOf})
 	if serr != nil && !awaited(header, serr) {
-		return nil, storeError(serr)
+		return nil, v.refusal(serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(rows, include)
@@ -148,13 +162,12 @@ func (v *service) list(ctx context.Context, f wire.Format, header string, body [
 	}
 	before := uint64(0)
 	if req.GetBefore() != "" {
-		p, perr := event.ParsePosition(req.GetBefore())
-		if perr != nil || p.Epoch != v.s.w.Topology.Epoch || p.Shard != v.s.number {
-			return nil, wire.Errorf(wire.CodeInvalidPosition, "before", "%q is not a position of space %q", req.GetBefore(), space)
+		if before, err = v.sequence("before", req.GetBefore()); err != nil {
+			return nil, err
 		}
-		before = p.Sequence
+		before = max(before, 1) // 0 would be any
 	}
-	leave, err := v.enter(ctx, req.GetAtLeast(), req.GetDeadlineMs())
+	asOf, leave, err := v.enter(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -164,9 +177,9 @@ func (v *service) list(ctx context.Context, f wire.Format, header string, body [
 		limit = int(req.GetLimit())
 	}
 	store, m, staleness := v.view()
-	rows, more, serr := store.List(space, before, limit, time.Now())
+	rows, more, serr := store.List(space, before, limit, vecstore.At{Now: time.Now(), AsOf: asOf})
 	if serr != nil && !awaited(header, serr) {
-		return nil, storeError(serr)
+		return nil, v.refusal(serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(rows, include)
@@ -205,7 +218,7 @@ func (v *service) await(ctx context.Context, _ wire.Format, _ string, body []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.GetDeadlineMs())*time.Millisecond)
 	defer cancel()
-	if err := v.reach(ctx, req.GetSequence()); err != nil {
+	if err := v.reach(ctx, "sequence", req.GetSequence()); err != nil {
 		return nil, err
 	}
 	if created := req.GetStreamCreatedAt(); created != 0 && created != v.s.store.Load().Source().CreatedAt {

@@ -12,9 +12,7 @@ import (
 // apply makes a batch of one space searchable.
 func (w *indexWorker) apply(m *mailbox) {
 	batch := m.take(w.pool.cfg.MaxBatch)
-	for rest := batch; len(rest) > 0; {
-		rest = rest[w.some(rest):]
-	}
+	w.all(batch)
 	w.load.Add(-int64(len(batch)))
 	w.pool.routed.Add(-int64(len(batch)))
 	if m.release() {
@@ -22,7 +20,30 @@ func (w *indexWorker) apply(m *mailbox) {
 	}
 }
 
-// some applies what it can of tasks of one space, and returns how many of them are dealt with, at least one.
+// A disk that fails is tried again after these.
+const (
+	soonestRetry = 100 * time.Millisecond
+	latestRetry  = 5 * time.Second
+)
+
+// all applies tasks of one space, and waits for a disk that fails. Tasks that are left where the worker stops meanwhile
+// are in the row log.
+func (w *indexWorker) all(tasks []*task) {
+	for wait := soonestRetry; len(tasks) > 0; {
+		n := w.some(tasks)
+		if n > 0 {
+			tasks, wait = tasks[n:], soonestRetry
+			continue
+		}
+		if !sleep(tasks[0].shard.w.ctx, wait) {
+			return
+		}
+		wait = min(2*wait, latestRetry)
+	}
+}
+
+// some applies what it can of tasks of one space, and returns how many of them are dealt with: 0 where the disk must be
+// waited for.
 func (w *indexWorker) some(tasks []*task) int {
 	s := tasks[0].shard
 	start := time.Now()
@@ -30,7 +51,7 @@ func (w *indexWorker) some(tasks []*task) int {
 	if _, panicked := err.(*panicError); panicked && len(tasks) > 1 {
 		// Which one it was is found out by trying each alone.
 		for _, t := range tasks {
-			w.some([]*task{t})
+			w.all([]*task{t})
 		}
 		return len(tasks)
 	}
@@ -38,6 +59,18 @@ func (w *indexWorker) some(tasks []*task) int {
 		w.searchable(s, tasks[:n], start)
 	}
 	if err == nil {
+		return n
+	}
+	if s.store.Load().Usable() != nil {
+		// The shard is opened again, from the row log, and has them then.
+		for _, t := range tasks[n:] {
+			s.mark.complete(t.ticket)
+		}
+		return len(tasks)
+	}
+	if diskFailed(err) {
+		// The event is none the worse for it.
+		s.log.Error().Err(err).Msg("the index cannot be written; the space stands still until it can")
 		return n
 	}
 	if s.quarantine(s.w.ctx, tasks[n], applyError(err)) {

@@ -17,6 +17,7 @@ func (s *shard) checkpoints(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.checkpoint()
+			s.reportLinking()
 			s.settle(ctx)
 		}
 	}
@@ -37,6 +38,18 @@ func (s *shard) checkpoint() {
 	if err := s.w.Conn.Publish(m.reply, []byte("+ACK")); err == nil {
 		s.acked = m.reply
 	}
+}
+
+// reportLinking says so when rows cannot be linked into graphs, and when they can again. They are found all the same.
+func (s *shard) reportLinking() {
+	err := s.store.Load().Linking()
+	switch {
+	case err != nil && !s.unlinked:
+		s.log.Error().Err(err).Msg("rows cannot be linked into their graph; they are scanned until they can")
+	case err == nil && s.unlinked:
+		s.log.Info().Msg("rows are linked into their graph again")
+	}
+	s.unlinked = err != nil
 }
 
 // offer puts a value into a channel of one place, if that is free.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/queue"
+	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
 // Config of a worker. DefaultConfig is the profile "balanced".
@@ -36,6 +37,24 @@ type Config struct {
 	Heartbeat     time.Duration `yaml:"heartbeat_interval" default:"200ms" usage:"longest time between two heartbeats"`
 	SegmentSize   int64         `yaml:"segment_size" default:"268435456" usage:"bytes of one segment of the row log"`
 	RecallWorkers int           `yaml:"recall_concurrency" default:"0" usage:"recalls that run at once; 0 for two a core"`
+
+	Index IndexConfig `yaml:"index"`
+	// MaxSpaceLabels bounds the values of the memory_space label of metrics.
+	MaxSpaceLabels int `yaml:"max_space_labels" default:"100" usage:"spaces with a metric label of their own; the rest count as \"other\""`
+}
+
+// IndexConfig is how the index is kept and watched.
+type IndexConfig struct {
+	// KeepVersions is for how long a read of the past (as_of) is answered, at least.
+	KeepVersions time.Duration `yaml:"keep_versions" default:"10m" usage:"how long replaced and forgotten versions are kept for reads as_of a position, at least; 0 not at all"`
+	// GraphRows and TailBytes say what is scanned, and how much memory that may take.
+	GraphRows int   `yaml:"graph_rows" default:"10000" usage:"rows from which on a space gets a graph; smaller ones are scanned"`
+	TailBytes int64 `yaml:"tail_bytes" default:"134217728" usage:"memory for the codes of spaces without a graph, those that were not searched for longest are let go; the shards share it evenly"`
+	// LinkThreads are those of all shards together.
+	LinkThreads int `yaml:"link_threads" default:"0" usage:"threads that link rows into graphs; 0 for one a core"`
+	// AuditRate and AuditShare both bound the audit: see auditor.
+	AuditRate  float64 `yaml:"audit_rate" default:"1" usage:"recalls a second, at most, that are answered again exactly to measure what recall finds; 0 for none"`
+	AuditShare float64 `yaml:"audit_share" default:"0.02" usage:"share of one core that this takes, at most"`
 }
 
 // QueueConfig bounds what a shard has fetched and not yet made searchable.
@@ -71,6 +90,20 @@ func DefaultConfig() Config {
 		Profile: "balanced", Dir: DefaultDir, IdleSleep: -1,
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
+		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 128 << 20, AuditRate: 1, AuditShare: 0.02},
+		MaxSpaceLabels: 100,
+	}
+}
+
+// store returns the options of a shard's store.
+func (c *Config) store() vecstore.Options {
+	keep := c.Index.KeepVersions
+	if keep == 0 {
+		keep = -1 // where 0 is the store's default
+	}
+	return vecstore.Options{
+		SegmentSize: c.SegmentSize, KeepVersions: keep, GraphRows: uint32(c.Index.GraphRows),
+		TailBytes: c.Index.TailBytes / int64(max(len(c.Shards), 1)), LinkThreads: c.Index.LinkThreads,
 	}
 }
 
@@ -95,6 +128,7 @@ func (c *Config) Resolve() error {
 		c.IdleSleep = p.IdleSleep
 	}
 	fill(&c.RecallWorkers, 2*runtime.NumCPU())
+	fill(&c.Index.LinkThreads, min(runtime.NumCPU(), runtime.GOMAXPROCS(0)))
 	return c.validate()
 }
 
@@ -130,6 +164,13 @@ func (c *Config) validate() error {
 	check(c.Steal > 0, "steal_threshold is %d; it must be above 0", c.Steal)
 	check(c.Checkpoint > 0 && c.Checkpoint <= 10*time.Second, "checkpoint_interval is %v; it can be up to 10s, a third of the time after which the log delivers again", c.Checkpoint)
 	check(c.Heartbeat >= 10*time.Millisecond && c.Heartbeat <= time.Second, "heartbeat_interval is %v; it can be 10ms to 1s", c.Heartbeat)
+	check(c.Index.KeepVersions >= 0, "index.keep_versions is %v; it cannot be negative", c.Index.KeepVersions)
+	check(c.Index.GraphRows > 0 && c.Index.GraphRows <= maxGraphRows, "index.graph_rows is %d; it can be 1 to %d", c.Index.GraphRows, maxGraphRows)
+	check(c.Index.TailBytes >= 1<<20, "index.tail_bytes is %d; it must be at least 1 MiB", c.Index.TailBytes)
+	check(c.Index.LinkThreads > 0 && c.Index.LinkThreads <= 1024, "index.link_threads is %d; it can be 1 to 1024, or 0 for one a core", c.Index.LinkThreads)
+	check(c.Index.AuditRate >= 0 && c.Index.AuditRate <= maxAuditRate, "index.audit_rate is %v; it can be 0 to %d", c.Index.AuditRate, maxAuditRate)
+	check(c.Index.AuditShare > 0 && c.Index.AuditShare <= 1, "index.audit_share is %v; it can be above 0 to 1; audit_rate 0 ends the audit", c.Index.AuditShare)
+	check(c.MaxSpaceLabels >= 0 && c.MaxSpaceLabels <= maxBatch, "max_space_labels is %d; it can be 0 to %d", c.MaxSpaceLabels, maxBatch)
 	check(validName(c.Name), "name is %q; it can have letters, digits, '-' and '_', at most 64", c.Name)
 	check(c.Dir != "", "dir is empty; name a directory for the shards' files")
 	seen := map[int]bool{}
@@ -145,6 +186,12 @@ const (
 	maxBatch   = 100_000
 	maxRecalls = 1 << 16
 )
+
+// maxGraphRows is what can be scanned in about a second.
+const maxGraphRows = 10_000_000
+
+// maxAuditRate is more than a core can audit.
+const maxAuditRate = 1_000_000
 
 func validName(s string) bool {
 	if s == "" || len(s) > 64 {

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"errors"
-
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -33,7 +31,8 @@ func decode(subject string, data []byte, definition func(string) (vecstore.Defin
 		err = decodeObserve(e.Observe, space, definition, ev)
 	case *api.LogEvent_Define:
 		named = e.Define.GetName()
-		ev.Kind, ev.Definition = vecstore.KindDefine, definitionOf(e.Define)
+		ev.Kind = vecstore.KindDefine
+		ev.Definition, err = definitionOf(e.Define)
 	case *api.LogEvent_Forget:
 		named, high = e.Forget.GetSpace(), true
 		ev.Kind, ev.IDs = vecstore.KindForget, e.Forget.GetIds()
@@ -76,7 +75,8 @@ func decodeObserve(o *api.Observation, space string, definition func(string) (ve
 	return nil
 }
 
-func definitionOf(d *api.SpaceDefinition) *vecstore.Definition {
+// definitionOf refuses what this version cannot name; the store refuses what it cannot hold.
+func definitionOf(d *api.SpaceDefinition) (*vecstore.Definition, *wire.Error) {
 	var m vecstore.Metric // one that is not known stays 0, which no store can hold
 	switch d.GetMetric() {
 	case api.Metric_METRIC_UNSPECIFIED:
@@ -84,37 +84,27 @@ func definitionOf(d *api.SpaceDefinition) *vecstore.Definition {
 	case api.Metric_METRIC_COSINE, api.Metric_METRIC_DOT, api.Metric_METRIC_L2:
 		m = vecstore.Metric(d.GetMetric())
 	}
+	var vectors vecstore.Vectors
+	switch d.GetVectors() {
+	case api.Vectors_VECTORS_UNSPECIFIED, api.Vectors_VECTORS_F32:
+		vectors = vecstore.VectorsF32
+	case api.Vectors_VECTORS_F16:
+		vectors = vecstore.VectorsF16
+	case api.Vectors_VECTORS_NONE:
+		vectors = vecstore.VectorsNone
+	default:
+		return nil, wire.Errorf(wire.CodeInvalidArgument, "vectors", "the definition of space %q says vectors %d, which this version does not know", d.GetName(), d.GetVectors())
+	}
 	return &vecstore.Definition{
 		Name: d.GetName(), Dimension: d.GetDimension(), Metric: m, Generation: d.GetGeneration(),
-		Embedder: d.GetEmbedder(), Engine: d.GetEngine(), CreatedAt: d.GetCreatedAt(),
-	}
+		Embedder: d.GetEmbedder(), Engine: d.GetEngine(), Vectors: vectors, CreatedAt: d.GetCreatedAt(),
+	}, nil
 }
 
 // definitionMessage is the inverse of definitionOf.
 func definitionMessage(d *vecstore.Definition) *api.SpaceDefinition {
 	return &api.SpaceDefinition{
 		Name: d.Name, Dimension: d.Dimension, Metric: api.Metric(d.Metric), Generation: d.Generation,
-		Embedder: d.Embedder, Engine: d.Engine, CreatedAt: d.CreatedAt,
+		Embedder: d.Embedder, Engine: d.Engine, Vectors: api.Vectors(d.Vectors) + api.Vectors_VECTORS_F32, CreatedAt: d.CreatedAt,
 	}
-}
-
-// storeError says in the contract's words why the store refused an event or a request.
-func storeError(err error) *wire.Error {
-	for _, c := range []struct {
-		is    error
-		code  wire.Code
-		field string
-	}{
-		{vecstore.ErrUnknownSpace, wire.CodeUnknownSpace, "space"},
-		{vecstore.ErrDimension, wire.CodeWrongDimension, "embedding"},
-		{vecstore.ErrDefinition, wire.CodeInvalidArgument, "space"},
-		{vecstore.ErrTooLarge, wire.CodeTooLarge, ""},
-		{vecstore.ErrNotFound, wire.CodeNotFound, "id"},
-		{vecstore.ErrClosed, wire.CodeUnavailable, ""},
-	} {
-		if errors.Is(err, c.is) {
-			return wire.Errorf(c.code, c.field, "%v", err)
-		}
-	}
-	return wire.Errorf(wire.CodeInternal, "", "%v", err)
 }

@@ -72,6 +72,8 @@ func poisons(t testing.TB) []poisoned {
 		{"a definition with an unknown metric", a, defined(func(d *api.SpaceDefinition) { d.Metric = 99 }), wire.CodeInvalidArgument},
 		{"a metric that is cosine modulo 256", a, defined(func(d *api.SpaceDefinition) { d.Metric = 257 }), wire.CodeInvalidArgument},
 		{"a definition with an unknown engine", a, defined(func(d *api.SpaceDefinition) { d.Engine = "warp" }), wire.CodeInvalidArgument},
+		{"a definition with vectors of the future", a, defined(func(d *api.SpaceDefinition) { d.Vectors = 99 }), wire.CodeInvalidArgument},
+		{"vectors that are f32 modulo 256", a, defined(func(d *api.SpaceDefinition) { d.Vectors = 257 }), wire.CodeInvalidArgument},
 		{"a definition of another space", a, defined(func(d *api.SpaceDefinition) { d.Name = "b" }), wire.CodeInvalidSpace},
 	}
 }
@@ -154,6 +156,32 @@ func TestDecodeKeepsWhatItReads(t *testing.T) {
 	want.Id, want.Space, want.Embedding = "", "", nil
 	if !proto.Equal(body, want) {
 		t.Errorf("the body is %v, want %v", body, want)
+	}
+}
+
+// What the log says of a space is what the store is told, and what is told to those who ask.
+func TestDefinitionsPassThrough(t *testing.T) {
+	for vectors, want := range map[api.Vectors]vecstore.Vectors{
+		api.Vectors_VECTORS_F32: vecstore.VectorsF32, api.Vectors_VECTORS_F16: vecstore.VectorsF16, api.Vectors_VECTORS_NONE: vecstore.VectorsNone,
+	} {
+		for metric, wantMetric := range map[api.Metric]vecstore.Metric{
+			api.Metric_METRIC_COSINE: vecstore.Cosine, api.Metric_METRIC_DOT: vecstore.Dot, api.Metric_METRIC_L2: vecstore.L2,
+		} {
+			in := &api.SpaceDefinition{
+				Name: "a", Dimension: 7, Metric: metric, Embedder: "none", Generation: 3, Engine: "hnsw", CreatedAt: 9, Vectors: vectors,
+			}
+			d, refused := definitionOf(in)
+			if refused != nil || d.Vectors != want || d.Metric != wantMetric {
+				t.Fatalf("%v is %+v, %v", in, d, refused)
+			}
+			if out := definitionMessage(d); !proto.Equal(out, in) {
+				t.Errorf("%v came back as %v", in, out)
+			}
+		}
+	}
+	// From before there was a choice.
+	if d, refused := definitionOf(&api.SpaceDefinition{Name: "a", Dimension: 1}); refused != nil || d.Vectors != vecstore.VectorsF32 || d.Metric != vecstore.Cosine {
+		t.Errorf("%+v, %v", d, refused)
 	}
 }
 

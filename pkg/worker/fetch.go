@@ -152,11 +152,13 @@ func (s *shard) current(ctx context.Context) error {
 	}
 	if err := store.Usable(); err != nil {
 		s.log.Error().Err(err).Msg("the shard is opened again from its last checkpoint")
-		return s.rebuild(ctx, vecstore.Options{SegmentSize: s.w.Config.SegmentSize, Distrust: true})
+		opt := s.w.storeOptions()
+		opt.Distrust = true
+		return s.rebuild(ctx, opt)
 	}
 	s.log.Error().Stringer("had", store.Source()).Stringer("stream_created", id).Uint64("position", store.Appended()).Uint64("last_sequence", last).
 		Msg("the stream is not the one that this shard is a view of; the view is set aside and built again")
-	return s.rebuild(ctx, vecstore.Options{SegmentSize: s.w.Config.SegmentSize})
+	return s.rebuild(ctx, s.w.storeOptions())
 }
 
 // take writes a batch of deliveries to the row log and hands it to the lanes.

@@ -98,18 +98,18 @@ func newWorld(t *testing.T) *world {
 type tested struct {
 	*Worker
 	log      *lines
+	registry *prometheus.Registry
 	answered atomic.Int64
 }
 
 func (w *world) options(change func(*Options)) (Options, *tested) {
 	w.t.Helper()
-	m, err := metrics.NewWorker(prometheus.NewRegistry())
+	c := &tested{log: new(lines), registry: prometheus.NewRegistry()}
+	m, err := metrics.NewWorker(c.registry, 10)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := &tested{log: new(lines)}
 	cfg := DefaultConfig()
-	cfg.Name = "w0"
 	cfg.Name, cfg.Dir, cfg.NumWorkers, cfg.Checkpoint, cfg.Heartbeat = "w0", w.dir, 2, 40*time.Millisecond, 50*time.Millisecond
 	opt := Options{
 		Config: cfg, Conn: w.conn.NC, JetStream: w.conn.JS, Topology: w.topo, Metrics: m, Version: "0.0.1",
@@ -362,7 +362,7 @@ type bench struct {
 
 func newBench(t *testing.T, shards int, change func(*Config)) *bench {
 	t.Helper()
-	m, err := metrics.NewWorker(prometheus.NewRegistry())
+	m, err := metrics.NewWorker(prometheus.NewRegistry(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}

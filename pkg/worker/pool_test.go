@@ -58,7 +58,7 @@ func TestOneWriterASpaceInOrder(t *testing.T) {
 		if w.last == 0 {
 			continue // no square has this remainder
 		}
-		rows, err := b.shards[0].store.Load().Get(name, []string{"x"}, time.Now())
+		rows, err := b.shards[0].store.Load().Get(name, []string{"x"}, vecstore.At{Now: time.Now()})
 		if err != nil || len(rows) != 1 || rows[0].Sequence != w.last {
 			t.Errorf("%s: %v, %v; want the version of sequence %d", name, rows, err, w.last)
 		}

@@ -18,7 +18,8 @@ import (
 )
 
 // service is the micro service "engram-shard-<n>" of one copy of a shard: engram.shard.<n>.recall, get, list, spaces and
-// await, in the queue group that all copies share. Each shard has its own, so that copies come and go alone.
+// await, in the queue group that all copies share, and compact, which each of them hears. Each shard has its own, so that
+// copies come and go alone.
 type service struct {
 	s       *shard
 	micro   micro.Service
@@ -59,9 +60,13 @@ func (s *shard) serve() (*service, error) {
 	}
 	for verb, answer := range map[string]answerer{
 		bus.VerbRecall: v.recall, bus.VerbGet: v.get, bus.VerbList: v.list, bus.VerbSpaces: v.spaces, bus.VerbAwait: v.await,
+		bus.VerbCompact: v.compact,
 	} {
-		err := v.micro.AddEndpoint(verb, v.handler(verb, answer), micro.WithEndpointSubject(bus.ShardSubject(s.number, verb)))
-		if err != nil {
+		opts := []micro.EndpointOpt{micro.WithEndpointSubject(bus.ShardSubject(s.number, verb))}
+		if verb == bus.VerbCompact {
+			opts = append(opts, micro.WithEndpointQueueGroupDisabled())
+		}
+		if err := v.micro.AddEndpoint(verb, v.handler(verb, answer), opts...); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding an endpoint to %s: %w", name, err), v.stop())
 		}
 	}
@@ -143,45 +148,72 @@ func (v *service) stopping() *wire.Error {
 	return wire.Errorf(wire.CodeUnavailable, "", "this copy of shard %d is shutting down; ask again for another one", v.s.number)
 }
 
-// enter waits until the copy has applied atLeast, and for a place to compute in.
-func (v *service) enter(ctx context.Context, atLeast string, deadlineMS uint32) (leave func(), err *wire.Error) {
+// reading is what requests to read have in common.
+type reading interface {
+	GetAtLeast() string
+	GetAsOf() string
+	GetDeadlineMs() uint32
+}
+
+// enter waits until the copy has applied the positions that a request names, and for a place to compute in. It returns
+// the sequence to answer from, 0 for now.
+func (v *service) enter(ctx context.Context, req reading) (asOf uint64, leave func(), err *wire.Error) {
 	limit := waitLimit
-	if deadlineMS > 0 {
-		limit = time.Duration(deadlineMS) * time.Millisecond
+	if ms := req.GetDeadlineMs(); ms > 0 {
+		limit = time.Duration(ms) * time.Millisecond
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if atLeast != "" {
-		p, perr := event.ParsePosition(atLeast)
-		switch {
-		case perr != nil:
-			return nil, wire.Errorf(wire.CodeInvalidPosition, "at_least", "%v", perr)
-		case p.Epoch != v.s.w.Topology.Epoch:
-			return nil, wire.Errorf(wire.CodeInvalidPosition, "at_least", "%q is a position of another set of logs than this one, %s", atLeast, v.s.w.Topology.Epoch)
-		case p.Shard != v.s.number:
-			return nil, wire.Errorf(wire.CodeInvalidPosition, "at_least", "%q is a position of shard %d, and the space is in shard %d", atLeast, p.Shard, v.s.number)
+	if req.GetAtLeast() != "" {
+		sequence, err := v.sequence("at_least", req.GetAtLeast())
+		if err == nil {
+			err = v.reach(ctx, "at_least", sequence)
 		}
-		if err := v.reach(ctx, p.Sequence); err != nil {
-			return nil, err
+		if err != nil {
+			return 0, nil, err
 		}
+	}
+	if req.GetAsOf() != "" {
+		if asOf, err = v.sequence("as_of", req.GetAsOf()); err == nil {
+			err = v.reach(ctx, "as_of", asOf)
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		asOf = max(asOf, 1) // before the first event there is as much as after it, which defines a space
 	}
 	select {
 	case v.s.w.recalls <- struct{}{}:
-		return func() { <-v.s.w.recalls }, nil
+		return asOf, func() { <-v.s.w.recalls }, nil
 	case <-ctx.Done():
 		if v.ctx.Err() != nil {
-			return nil, v.stopping()
+			return 0, nil, v.stopping()
 		}
-		return nil, wire.Errorf(wire.CodeDeadline, "", "the worker was busy with other recalls until the deadline")
+		return 0, nil, wire.Errorf(wire.CodeDeadline, "", "the worker was busy with other recalls until the deadline")
 	}
 }
 
-func (v *service) reach(ctx context.Context, sequence uint64) *wire.Error {
+// sequence returns what a position that a field holds says of this shard.
+func (v *service) sequence(field, position string) (uint64, *wire.Error) {
+	p, err := event.ParsePosition(position)
+	switch {
+	case err != nil:
+		return 0, wire.Errorf(wire.CodeInvalidPosition, field, "%v", err)
+	case p.Epoch != v.s.w.Topology.Epoch:
+		return 0, wire.Errorf(wire.CodeInvalidPosition, field, "%q is a position of another set of logs than this one, %s", position, v.s.w.Topology.Epoch)
+	case p.Shard != v.s.number:
+		return 0, wire.Errorf(wire.CodeInvalidPosition, field, "%q is a position of shard %d, and the space is in shard %d", position, p.Shard, v.s.number)
+	}
+	return p.Sequence, nil
+}
+
+// reach waits until the copy has applied a sequence that a field of the request names.
+func (v *service) reach(ctx context.Context, field string, sequence uint64) *wire.Error {
 	if v.s.mark.await(ctx, sequence) != nil {
 		if v.ctx.Err() != nil {
 			return v.stopping()
 		}
-		return wire.Errorf(wire.CodeDeadline, "at_least", "the deadline passed with shard %d at position %s, below the one asked for", v.s.number, v.position(v.s.mark.read().applied))
+		return wire.Errorf(wire.CodeDeadline, field, "the deadline passed with shard %d at position %s, below the one asked for", v.s.number, v.position(v.s.mark.read().applied))
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ type shard struct {
 	acked       string        // reply subject that was acknowledged last; of the checkpointer
 	passed      chan passage  // one place: what the checkpointer found the stream to have no more
 	refetch     chan struct{} // one place: a delivery was lost
+	unlinked    bool          // rows could not be linked when last looked; of the checkpointer
 	missed      uint64        // position + 1 at which a delivery was missed when last looked, 0 for none; of the checkpointer
 	broadcast   atomic.Uint64 // applied, at the last heartbeat
 	drain       rate          // of the heartbeat
@@ -59,7 +60,7 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := s.openStore(ctx, vecstore.Options{SegmentSize: w.Config.SegmentSize})
+	store, err := s.openStore(ctx, w.storeOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +107,11 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 				store.Abandon())
 		}
 		if err == nil {
-			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("unindexed", found.Unindexed).
+			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("graphs", found.Columns).Int("graphs_rebuilt", found.Rebuilt).
 				Uint64("position", store.Appended()).Dur("took", time.Since(start)).Msg("shard open")
+			for _, wrong := range found.Damaged {
+				s.log.Error().Err(wrong).Msg("a graph cannot be used and is built again; its rows are scanned meanwhile")
+			}
 			s.reportHole(store.Appended(), first)
 			return store, nil
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/dirlock"
 	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
 // Options are what a worker works with. All are required, but for JetStreamMetrics.
@@ -45,6 +46,9 @@ type Worker struct {
 	utilization []prometheus.Gauge
 	soon        chan struct{}
 	recalls     chan struct{} // places of recalls that run
+	search      searcher
+	auditor     *auditor
+	linking     *vecstore.Linking // threads of all shards; nil where each has its own
 
 	mu        sync.RWMutex
 	shards    []*shard
@@ -60,6 +64,9 @@ type Worker struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
+
+// searcher is what answers recalls: Shard.Search, or in a test what answers as a test needs it.
+type searcher func(*vecstore.Shard, string, vecstore.Query) (vecstore.Result, error)
 
 // Start opens the shards that the configuration names and begins to follow their logs and to answer for them. ctx
 // bounds the start alone.
@@ -83,8 +90,9 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	}
 	w := &Worker{
 		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
-		recalls: make(chan struct{}, opt.Config.RecallWorkers), consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
+		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
+	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}
@@ -96,7 +104,16 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 		}
 	}
 	w.done.Go(func() { w.heartbeats(w.ctx) })
+	search := w.search
+	w.done.Go(func() { w.auditor.run(w.ctx, search) })
 	return w, nil
+}
+
+// storeOptions returns the options of a shard's store.
+func (w *Worker) storeOptions() vecstore.Options {
+	opt := w.Config.store()
+	opt.Linking = w.linking
+	return opt
 }
 
 // hold opens a shard and begins to follow and serve it.

@@ -113,11 +113,16 @@ func TestSecondWorkerOnADirectoryNamesTheLock(t *testing.T) {
 func TestStartRefusesWhatCannotBe(t *testing.T) {
 	w := newWorld(t)
 	for name, change := range map[string]func(*Config){
-		"shards":             func(c *Config) { c.Shards = []int{1} },
-		"recall_concurrency": func(c *Config) { c.RecallWorkers = -1 },
-		"max_batch_size":     func(c *Config) { c.MaxBatch = 1 << 40 },
-		"capacity":           func(c *Config) { c.Queue.Capacity = 1 << 40 },
-		"name":               func(c *Config) { c.Name = "a.b" },
+		"shards":              func(c *Config) { c.Shards = []int{1} },
+		"recall_concurrency":  func(c *Config) { c.RecallWorkers = -1 },
+		"max_batch_size":      func(c *Config) { c.MaxBatch = 1 << 40 },
+		"capacity":            func(c *Config) { c.Queue.Capacity = 1 << 40 },
+		"name":                func(c *Config) { c.Name = "a.b" },
+		"index.keep_versions": func(c *Config) { c.Index.KeepVersions = -1 },
+		"index.link_threads":  func(c *Config) { c.Index.LinkThreads = -1 },
+		"index.audit_rate":    func(c *Config) { c.Index.AuditRate = -1 },
+		"index.audit_share":   func(c *Config) { c.Index.AuditShare = 1.5 },
+		"max_space_labels":    func(c *Config) { c.MaxSpaceLabels = -1 },
 	} {
 		opt, _ := w.options(func(o *Options) { change(&o.Config) })
 		if _, err := Start(within(t), opt); err == nil || !strings.Contains(err.Error(), name) {

@@ -27,7 +27,7 @@ func testList(t *testing.T, f Factory) {
 		var got []string
 		before := uint64(0)
 		for page := 0; ; page++ {
-			rows, more, err := h.shard.List("s", before, limit, h.now)
+			rows, more, err := h.shard.List("s", before, limit, vecstore.At{Now: h.now})
 			if err != nil || len(rows) > limit || len(rows) == 0 {
 				t.Fatalf("page %d of %d = %d rows, %v", page, limit, len(rows), err)
 			}
@@ -50,7 +50,7 @@ func testList(t *testing.T, f Factory) {
 		}
 	}
 	for _, limit := range []int{0, -1} {
-		if rows, more, err := h.shard.List("s", 0, limit, h.now); err != nil || len(rows) != 0 || !more {
+		if rows, more, err := h.shard.List("s", 0, limit, vecstore.At{Now: h.now}); err != nil || len(rows) != 0 || !more {
 			t.Errorf("List with limit %d = %d rows, %t, %v", limit, len(rows), more, err)
 		}
 	}
@@ -62,7 +62,7 @@ func testGet(t *testing.T, f Factory) {
 	h.fill("s", 3, 5, vecstore.Cosine)
 	h.take(h.observe("s", "", h.vector(3)), h.observe("s", strings.Repeat("long", 64), h.vector(3)))
 	for ids, want := range map[string]string{"1,0": "1,0", "nobody": "", "4,nobody,2": "4,2", "3,": "3,"} {
-		rows, err := h.shard.Get("s", strings.Split(ids, ","), h.now)
+		rows, err := h.shard.Get("s", strings.Split(ids, ","), vecstore.At{Now: h.now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func testGet(t *testing.T, f Factory) {
 		}
 	}
 	// What Get returns is the caller's: writing to it changes no later answer.
-	rows, err := h.shard.Get("s", []string{"1"}, h.now)
+	rows, err := h.shard.Get("s", []string{"1"}, vecstore.At{Now: h.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +203,8 @@ func testClosed(t *testing.T, f Factory) {
 			}
 		}
 		_, serr := s.Search("s", vecstore.Query{Vector: h.vector(4), K: 1, Now: h.now})
-		_, gerr := s.Get("s", []string{"1"}, h.now)
-		_, _, lerr := s.List("s", 0, 1, h.now)
+		_, gerr := s.Get("s", []string{"1"}, vecstore.At{Now: h.now})
+		_, _, lerr := s.List("s", 0, 1, vecstore.At{Now: h.now})
 		if err := s.Appender().Add(late); err != nil {
 			t.Errorf("Add, which writes nothing, = %v after %s", err, name)
 		}

@@ -53,7 +53,7 @@ func (h *harness) check() {
 func (h *harness) checkRows(name string, sp *modelSpace) {
 	h.t.Helper()
 	want := sp.visible(h.now.UnixNano())
-	rows, more, err := h.shard.List(name, 0, everything, h.now)
+	rows, more, err := h.shard.List(name, 0, everything, vecstore.At{Now: h.now})
 	if err != nil || more || len(rows) != len(want) {
 		h.t.Fatalf("List(%q) = %d rows, %t, %v; want %d", name, len(rows), more, err, len(want))
 	}
@@ -62,7 +62,7 @@ func (h *harness) checkRows(name string, sp *modelSpace) {
 		h.checkRow(name, row, want[i])
 		ids = append(ids, row.ID)
 	}
-	got, err := h.shard.Get(name, ids, h.now)
+	got, err := h.shard.Get(name, ids, vecstore.At{Now: h.now})
 	if err != nil || len(got) != len(want) {
 		h.t.Fatalf("Get(%q) = %d rows, %v; want %d", name, len(got), err, len(want))
 	}

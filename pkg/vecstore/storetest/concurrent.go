@@ -48,14 +48,14 @@ func testReadersDuringReplacement(t *testing.T, f Factory) {
 			return everyID(append(res.Rows, vecstore.Row{ID: "a"})) // itself is left out
 		},
 		"Get": func() error {
-			rows, err := h.shard.Get("s", ids, h.now)
+			rows, err := h.shard.Get("s", ids, vecstore.At{Now: h.now})
 			if err != nil {
 				return err
 			}
 			return everyID(rows)
 		},
 		"List": func() error {
-			rows, _, err := h.shard.List("s", 0, 10, h.now)
+			rows, _, err := h.shard.List("s", 0, 10, vecstore.At{Now: h.now})
 			if err != nil {
 				return err
 			}

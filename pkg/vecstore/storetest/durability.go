@@ -84,7 +84,7 @@ func testKilled(t *testing.T, f Factory) {
 			h.checkpoint()
 		}
 		rec := h.kill() // what was flushed is there, whether it had been applied or not
-		if rec.Torn != 0 || rec.Bytes != h.shard.LogBytes() || rec.Records < int(h.seq) {
+		if rec.Torn != 0 || rec.Bytes != h.shard.LogBytes() || rec.Entries < int(h.seq) {
 			t.Fatalf("recovered %+v of %d bytes and %d events", rec, h.shard.LogBytes(), h.seq)
 		}
 		if h.shard.Appended() != h.seq {

@@ -51,8 +51,8 @@ func testGenerations(t *testing.T, f Factory) {
 func (h *harness) wantUnknown(name string) {
 	h.t.Helper()
 	_, err := h.shard.Search(name, vecstore.Query{Vector: h.vector(4), K: 1, Now: h.now})
-	_, gerr := h.shard.Get(name, []string{"a"}, h.now)
-	_, _, lerr := h.shard.List(name, 0, 1, h.now)
+	_, gerr := h.shard.Get(name, []string{"a"}, vecstore.At{Now: h.now})
+	_, _, lerr := h.shard.List(name, 0, 1, vecstore.At{Now: h.now})
 	for call, err := range map[string]error{"Search": err, "Get": gerr, "List": lerr} {
 		if !errors.Is(err, vecstore.ErrUnknownSpace) {
 			h.t.Errorf("%s of %q = %v, want ErrUnknownSpace", call, name, err)

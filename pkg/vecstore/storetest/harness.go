@@ -28,7 +28,7 @@ type harness struct {
 
 func newHarness(t *testing.T, f Factory) *harness {
 	h := &harness{
-		t: t, f: f, dir: t.TempDir(), model: newModel(), rng: rand.New(rand.NewPCG(1, 2)),
+		t: t, f: f, dir: t.TempDir(), opt: f.Options, model: newModel(), rng: rand.New(rand.NewPCG(1, 2)),
 		now: time.Unix(1_800_000_000, 0),
 	}
 	h.open()
@@ -59,10 +59,12 @@ func (h *harness) reopen() vecstore.Recovery {
 	return h.open()
 }
 
-// kill opens the directory again while the shard still has it, which is as far as its files go what a killed process
-// leaves behind.
+// kill leaves the files as they are, as the death of the process does, and opens them again.
 func (h *harness) kill() vecstore.Recovery {
 	h.t.Helper()
+	if err := h.shard.Abandon(); err != nil {
+		h.t.Fatalf("Abandon: %v", err)
+	}
 	return h.open()
 }
 

@@ -6,7 +6,11 @@
 //	storetest.Run(t, storetest.Factory{Engine: "exact", RecallFloor: 1})
 package storetest
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/engram-memory/engram/pkg/vecstore"
+)
 
 // Factory says which engine is tested, and what is expected of it.
 type Factory struct {
@@ -19,6 +23,8 @@ type Factory struct {
 	// Rows is the number of rows of the spaces that recall is measured on. Default: 2,000. An engine that scans small
 	// spaces wants more than its threshold here.
 	Rows int
+	// Options are those of every shard.
+	Options vecstore.Options
 }
 
 // Run runs the whole suite.

@@ -420,6 +420,175 @@ func (x *ForgetResponse) GetError() *Error {
 	return nil
 }
 
+// DefineRequest is the body of a request on `engram.define.<space>`: it makes a space before its first observation. What
+// is left out is the gateway's default for a new space, and is not compared with one that is there.
+type DefineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	// 1..4096.
+	Dimension *uint32 `protobuf:"varint,2,opt,name=dimension,proto3,oneof" json:"dimension,omitempty"`
+	Metric    Metric  `protobuf:"varint,3,opt,name=metric,proto3,enum=engram.v1.Metric" json:"metric,omitempty"`
+	Vectors   Vectors `protobuf:"varint,4,opt,name=vectors,proto3,enum=engram.v1.Vectors" json:"vectors,omitempty"`
+	// "hnsw", "exact" or "coder".
+	Engine string `protobuf:"bytes,5,opt,name=engine,proto3" json:"engine,omitempty"`
+	// "lexical", "http:<model>" or "none".
+	Embedder string `protobuf:"bytes,6,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	// How long to wait for the log, in milliseconds; 0 means the gateway's own limit.
+	DeadlineMs    uint32 `protobuf:"varint,7,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineRequest) Reset() {
+	*x = DefineRequest{}
+	mi := &file_engram_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineRequest) ProtoMessage() {}
+
+func (x *DefineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineRequest.ProtoReflect.Descriptor instead.
+func (*DefineRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DefineRequest) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *DefineRequest) GetDimension() uint32 {
+	if x != nil && x.Dimension != nil {
+		return *x.Dimension
+	}
+	return 0
+}
+
+func (x *DefineRequest) GetMetric() Metric {
+	if x != nil {
+		return x.Metric
+	}
+	return Metric_METRIC_UNSPECIFIED
+}
+
+func (x *DefineRequest) GetVectors() Vectors {
+	if x != nil {
+		return x.Vectors
+	}
+	return Vectors_VECTORS_UNSPECIFIED
+}
+
+func (x *DefineRequest) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *DefineRequest) GetEmbedder() string {
+	if x != nil {
+		return x.Embedder
+	}
+	return ""
+}
+
+func (x *DefineRequest) GetDeadlineMs() uint32 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+// DefineResponse answers a DefineRequest.
+type DefineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What holds for the space now.
+	Definition *SpaceDefinition `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
+	Shard      uint32           `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	// True when this request made the space, false when it was there.
+	Created       bool   `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineResponse) Reset() {
+	*x = DefineResponse{}
+	mi := &file_engram_v1_gateway_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineResponse) ProtoMessage() {}
+
+func (x *DefineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_gateway_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineResponse.ProtoReflect.Descriptor instead.
+func (*DefineResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DefineResponse) GetDefinition() *SpaceDefinition {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
+func (x *DefineResponse) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *DefineResponse) GetCreated() bool {
+	if x != nil {
+		return x.Created
+	}
+	return false
+}
+
+func (x *DefineResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // Error is what every transport answers with when it refuses or fails.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -437,7 +606,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_engram_v1_gateway_proto_msgTypes[5]
+	mi := &file_engram_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +618,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_gateway_proto_msgTypes[5]
+	mi := &file_engram_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +631,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Error) GetCode() string {
@@ -497,7 +666,7 @@ var File_engram_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17engram/v1/gateway.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\"\xdc\x01\n" +
+	"\x17engram/v1/gateway.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xdc\x01\n" +
 	"\x0eObserveRequest\x12:\n" +
 	"\fobservations\x18\x01 \x03(\v2\x16.engram.v1.ObservationR\fobservations\x12D\n" +
 	"\x0facknowledgement\x18\x02 \x01(\x0e2\x1a.engram.v1.AcknowledgementR\x0facknowledgement\x12'\n" +
@@ -527,7 +696,25 @@ const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"searchable\x18\x02 \x01(\bR\n" +
 	"searchable\x12&\n" +
-	"\x05error\x18\x03 \x01(\v2\x10.engram.v1.ErrorR\x05error\"q\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x84\x02\n" +
+	"\rDefineRequest\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12!\n" +
+	"\tdimension\x18\x02 \x01(\rH\x00R\tdimension\x88\x01\x01\x12)\n" +
+	"\x06metric\x18\x03 \x01(\x0e2\x11.engram.v1.MetricR\x06metric\x12,\n" +
+	"\avectors\x18\x04 \x01(\x0e2\x12.engram.v1.VectorsR\avectors\x12\x16\n" +
+	"\x06engine\x18\x05 \x01(\tR\x06engine\x12\x1a\n" +
+	"\bembedder\x18\x06 \x01(\tR\bembedder\x12\x1f\n" +
+	"\vdeadline_ms\x18\a \x01(\rR\n" +
+	"deadlineMsB\f\n" +
+	"\n" +
+	"_dimension\"\xa4\x01\n" +
+	"\x0eDefineResponse\x12:\n" +
+	"\n" +
+	"definition\x18\x01 \x01(\v2\x1a.engram.v1.SpaceDefinitionR\n" +
+	"definition\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\x12&\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"q\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -551,7 +738,7 @@ func file_engram_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_engram_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engram_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_engram_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_engram_v1_gateway_proto_goTypes = []any{
 	(Acknowledgement)(0),    // 0: engram.v1.Acknowledgement
 	(*ObserveRequest)(nil),  // 1: engram.v1.ObserveRequest
@@ -559,21 +746,30 @@ var file_engram_v1_gateway_proto_goTypes = []any{
 	(*ObserveResult)(nil),   // 3: engram.v1.ObserveResult
 	(*ForgetRequest)(nil),   // 4: engram.v1.ForgetRequest
 	(*ForgetResponse)(nil),  // 5: engram.v1.ForgetResponse
-	(*Error)(nil),           // 6: engram.v1.Error
-	(*Observation)(nil),     // 7: engram.v1.Observation
+	(*DefineRequest)(nil),   // 6: engram.v1.DefineRequest
+	(*DefineResponse)(nil),  // 7: engram.v1.DefineResponse
+	(*Error)(nil),           // 8: engram.v1.Error
+	(*Observation)(nil),     // 9: engram.v1.Observation
+	(Metric)(0),             // 10: engram.v1.Metric
+	(Vectors)(0),            // 11: engram.v1.Vectors
+	(*SpaceDefinition)(nil), // 12: engram.v1.SpaceDefinition
 }
 var file_engram_v1_gateway_proto_depIdxs = []int32{
-	7, // 0: engram.v1.ObserveRequest.observations:type_name -> engram.v1.Observation
-	0, // 1: engram.v1.ObserveRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
-	3, // 2: engram.v1.ObserveResponse.results:type_name -> engram.v1.ObserveResult
-	6, // 3: engram.v1.ObserveResult.error:type_name -> engram.v1.Error
-	0, // 4: engram.v1.ForgetRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
-	6, // 5: engram.v1.ForgetResponse.error:type_name -> engram.v1.Error
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	9,  // 0: engram.v1.ObserveRequest.observations:type_name -> engram.v1.Observation
+	0,  // 1: engram.v1.ObserveRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
+	3,  // 2: engram.v1.ObserveResponse.results:type_name -> engram.v1.ObserveResult
+	8,  // 3: engram.v1.ObserveResult.error:type_name -> engram.v1.Error
+	0,  // 4: engram.v1.ForgetRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
+	8,  // 5: engram.v1.ForgetResponse.error:type_name -> engram.v1.Error
+	10, // 6: engram.v1.DefineRequest.metric:type_name -> engram.v1.Metric
+	11, // 7: engram.v1.DefineRequest.vectors:type_name -> engram.v1.Vectors
+	12, // 8: engram.v1.DefineResponse.definition:type_name -> engram.v1.SpaceDefinition
+	8,  // 9: engram.v1.DefineResponse.error:type_name -> engram.v1.Error
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_gateway_proto_init() }
@@ -582,13 +778,15 @@ func file_engram_v1_gateway_proto_init() {
 		return
 	}
 	file_engram_v1_observation_proto_init()
+	file_engram_v1_space_proto_init()
+	file_engram_v1_gateway_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_gateway_proto_rawDesc), len(file_engram_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RecallTarget says how hard a recall looks for the true nearest ones.
+type RecallTarget int32
+
+const (
+	// Unset is read as balanced.
+	RecallTarget_RECALL_TARGET_UNSPECIFIED RecallTarget = 0
+	// Fewer rows are looked at.
+	RecallTarget_RECALL_TARGET_FAST RecallTarget = 1
+	// At least 95 of 100 of the ten nearest ones, for embeddings of text.
+	RecallTarget_RECALL_TARGET_BALANCED RecallTarget = 2
+	// All of them: every row is compared.
+	RecallTarget_RECALL_TARGET_EXACT RecallTarget = 3
+)
+
+// Enum value maps for RecallTarget.
+var (
+	RecallTarget_name = map[int32]string{
+		0: "RECALL_TARGET_UNSPECIFIED",
+		1: "RECALL_TARGET_FAST",
+		2: "RECALL_TARGET_BALANCED",
+		3: "RECALL_TARGET_EXACT",
+	}
+	RecallTarget_value = map[string]int32{
+		"RECALL_TARGET_UNSPECIFIED": 0,
+		"RECALL_TARGET_FAST":        1,
+		"RECALL_TARGET_BALANCED":    2,
+		"RECALL_TARGET_EXACT":       3,
+	}
+)
+
+func (x RecallTarget) Enum() *RecallTarget {
+	p := new(RecallTarget)
+	*p = x
+	return p
+}
+
+func (x RecallTarget) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RecallTarget) Descriptor() protoreflect.EnumDescriptor {
+	return file_engram_v1_recall_proto_enumTypes[0].Descriptor()
+}
+
+func (RecallTarget) Type() protoreflect.EnumType {
+	return &file_engram_v1_recall_proto_enumTypes[0]
+}
+
+func (x RecallTarget) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RecallTarget.Descriptor instead.
+func (RecallTarget) EnumDescriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{0}
+}
+
 // RecallRequest is the body of a request on `engram.recall.<space>`. Exactly one of embedding, text and id is set.
 type RecallRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -41,7 +98,13 @@ type RecallRequest struct {
 	// How long to wait for at_least, in milliseconds; 0 means the server's own limit.
 	DeadlineMs uint32 `protobuf:"varint,9,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// Of "embedding", "text", "metadata": what each hit carries beside id, score and times. Empty means text and metadata.
-	Include       []string `protobuf:"bytes,10,rep,name=include,proto3" json:"include,omitempty"`
+	Include []string `protobuf:"bytes,10,rep,name=include,proto3" json:"include,omitempty"`
+	// How hard to look.
+	Recall RecallTarget `protobuf:"varint,11,opt,name=recall,proto3,enum=engram.v1.RecallTarget" json:"recall,omitempty"`
+	// Length of the candidate list of a graph search, 1..10000, in place of the one that recall stands for.
+	Ef *uint32 `protobuf:"varint,12,opt,name=ef,proto3,oneof" json:"ef,omitempty"`
+	// Answer from what held at this position, which is waited for as at_least is.
+	AsOf          string `protobuf:"bytes,13,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +209,27 @@ func (x *RecallRequest) GetInclude() []string {
 	return nil
 }
 
+func (x *RecallRequest) GetRecall() RecallTarget {
+	if x != nil {
+		return x.Recall
+	}
+	return RecallTarget_RECALL_TARGET_UNSPECIFIED
+}
+
+func (x *RecallRequest) GetEf() uint32 {
+	if x != nil && x.Ef != nil {
+		return *x.Ef
+	}
+	return 0
+}
+
+func (x *RecallRequest) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
+}
+
 // Hit is one observation of an answer.
 type Hit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -156,7 +240,7 @@ type Hit struct {
 	Position   string            `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
 	Text       string            `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	Metadata   map[string]*Value `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// f32, as it was observed.
+	// f32: as it was observed, or as near to that as what the space keeps of it.
 	Embedding     *Embedding `protobuf:"bytes,7,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	Priority      Priority   `protobuf:"varint,8,opt,name=priority,proto3,enum=engram.v1.Priority" json:"priority,omitempty"`
 	Importance    float32    `protobuf:"fixed32,9,opt,name=importance,proto3" json:"importance,omitempty"`
@@ -384,10 +468,12 @@ type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
 	// 1..1000 of them.
-	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
-	Include       []string `protobuf:"bytes,3,rep,name=include,proto3" json:"include,omitempty"`
-	AtLeast       string   `protobuf:"bytes,4,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
-	DeadlineMs    uint32   `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	Ids        []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	Include    []string `protobuf:"bytes,3,rep,name=include,proto3" json:"include,omitempty"`
+	AtLeast    string   `protobuf:"bytes,4,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	DeadlineMs uint32   `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// Answer from what held at this position.
+	AsOf          string `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +541,13 @@ func (x *GetRequest) GetDeadlineMs() uint32 {
 		return x.DeadlineMs
 	}
 	return 0
+}
+
+func (x *GetRequest) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
 }
 
 // GetResponse has a hit, with score 0, for each id that is there; the others are left out.
@@ -533,10 +626,12 @@ type ListRequest struct {
 	// 1..1000. Unset means 100.
 	Limit *uint32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	// Only those below this position: the last one of the page before.
-	Before        string   `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
-	Include       []string `protobuf:"bytes,4,rep,name=include,proto3" json:"include,omitempty"`
-	AtLeast       string   `protobuf:"bytes,5,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
-	DeadlineMs    uint32   `protobuf:"varint,6,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	Before     string   `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	Include    []string `protobuf:"bytes,4,rep,name=include,proto3" json:"include,omitempty"`
+	AtLeast    string   `protobuf:"bytes,5,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	DeadlineMs uint32   `protobuf:"varint,6,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// Answer from what held at this position.
+	AsOf          string `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,6 +706,13 @@ func (x *ListRequest) GetDeadlineMs() uint32 {
 		return x.DeadlineMs
 	}
 	return 0
+}
+
+func (x *ListRequest) GetAsOf() string {
+	if x != nil {
+		return x.AsOf
+	}
+	return ""
 }
 
 // ListResponse answers a ListRequest.
@@ -893,11 +995,223 @@ func (x *SpacesResponse) GetError() *Error {
 	return nil
 }
 
+// CompactRequest is the body of a request on `engram.compact.<space>`: every copy of the space's shard reclaims what
+// nobody can read any more.
+type CompactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	// How long the copies may take, in milliseconds; 0 means the server's own limit.
+	DeadlineMs    uint32 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactRequest) Reset() {
+	*x = CompactRequest{}
+	mi := &file_engram_v1_recall_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactRequest) ProtoMessage() {}
+
+func (x *CompactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
+func (*CompactRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CompactRequest) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *CompactRequest) GetDeadlineMs() uint32 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+// CompactResponse has what each copy has done, by the name of its worker.
+type CompactResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Copies        []*CompactedCopy       `protobuf:"bytes,1,rep,name=copies,proto3" json:"copies,omitempty"`
+	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResponse) Reset() {
+	*x = CompactResponse{}
+	mi := &file_engram_v1_recall_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResponse) ProtoMessage() {}
+
+func (x *CompactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
+func (*CompactResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CompactResponse) GetCopies() []*CompactedCopy {
+	if x != nil {
+		return x.Copies
+	}
+	return nil
+}
+
+func (x *CompactResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// CompactedCopy is what compacting a space changed in one copy of its shard.
+type CompactedCopy struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Worker string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Rows of the space, those included that nobody can read.
+	RowsBefore    uint64 `protobuf:"varint,2,opt,name=rows_before,json=rowsBefore,proto3" json:"rows_before,omitempty"`
+	RowsAfter     uint64 `protobuf:"varint,3,opt,name=rows_after,json=rowsAfter,proto3" json:"rows_after,omitempty"`
+	RowsReclaimed uint64 `protobuf:"varint,4,opt,name=rows_reclaimed,json=rowsReclaimed,proto3" json:"rows_reclaimed,omitempty"`
+	// Size of the row log, which the spaces of a shard share, in bytes.
+	LogBytesBefore uint64  `protobuf:"varint,5,opt,name=log_bytes_before,json=logBytesBefore,proto3" json:"log_bytes_before,omitempty"`
+	LogBytesAfter  uint64  `protobuf:"varint,6,opt,name=log_bytes_after,json=logBytesAfter,proto3" json:"log_bytes_after,omitempty"`
+	TookMs         float64 `protobuf:"fixed64,7,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	// Why this copy was not compacted, or not to the end.
+	Error         *Error `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactedCopy) Reset() {
+	*x = CompactedCopy{}
+	mi := &file_engram_v1_recall_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactedCopy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactedCopy) ProtoMessage() {}
+
+func (x *CompactedCopy) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactedCopy.ProtoReflect.Descriptor instead.
+func (*CompactedCopy) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CompactedCopy) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *CompactedCopy) GetRowsBefore() uint64 {
+	if x != nil {
+		return x.RowsBefore
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetRowsAfter() uint64 {
+	if x != nil {
+		return x.RowsAfter
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetRowsReclaimed() uint64 {
+	if x != nil {
+		return x.RowsReclaimed
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetLogBytesBefore() uint64 {
+	if x != nil {
+		return x.LogBytesBefore
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetLogBytesAfter() uint64 {
+	if x != nil {
+		return x.LogBytesAfter
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetTookMs() float64 {
+	if x != nil {
+		return x.TookMs
+	}
+	return 0
+}
+
+func (x *CompactedCopy) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_engram_v1_recall_proto protoreflect.FileDescriptor
 
 const file_engram_v1_recall_proto_rawDesc = "" +
 	"\n" +
-	"\x16engram/v1/recall.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xb4\x02\n" +
+	"\x16engram/v1/recall.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\x96\x03\n" +
 	"\rRecallRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x122\n" +
 	"\tembedding\x18\x02 \x01(\v2\x14.engram.v1.EmbeddingR\tembedding\x12\x12\n" +
@@ -910,10 +1224,14 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\t \x01(\rR\n" +
 	"deadlineMs\x12\x18\n" +
 	"\ainclude\x18\n" +
-	" \x03(\tR\aincludeB\x04\n" +
+	" \x03(\tR\ainclude\x12/\n" +
+	"\x06recall\x18\v \x01(\x0e2\x17.engram.v1.RecallTargetR\x06recall\x12\x13\n" +
+	"\x02ef\x18\f \x01(\rH\x02R\x02ef\x88\x01\x01\x12\x13\n" +
+	"\x05as_of\x18\r \x01(\tR\x04asOfB\x04\n" +
 	"\x02_kB\f\n" +
 	"\n" +
-	"_min_score\"\xdf\x03\n" +
+	"_min_scoreB\x05\n" +
+	"\x03_ef\"\xdf\x03\n" +
 	"\x03Hit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x02R\x05score\x12\x1f\n" +
@@ -942,7 +1260,7 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\bsearched\x18\x04 \x01(\x04R\bsearched\x12\x14\n" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
 	"\atook_us\x18\x06 \x01(\x04R\x06tookUs\x12&\n" +
-	"\x05error\x18\a \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x8a\x01\n" +
+	"\x05error\x18\a \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x9f\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
@@ -950,12 +1268,13 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\ainclude\x18\x03 \x03(\tR\ainclude\x12\x19\n" +
 	"\bat_least\x18\x04 \x01(\tR\aatLeast\x12\x1f\n" +
 	"\vdeadline_ms\x18\x05 \x01(\rR\n" +
-	"deadlineMs\"\xa6\x01\n" +
+	"deadlineMs\x12\x13\n" +
+	"\x05as_of\x18\x06 \x01(\tR\x04asOf\"\xa6\x01\n" +
 	"\vGetResponse\x122\n" +
 	"\fobservations\x18\x01 \x03(\v2\x0e.engram.v1.HitR\fobservations\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\tR\aapplied\x12!\n" +
 	"\fstaleness_ms\x18\x03 \x01(\x01R\vstalenessMs\x12&\n" +
-	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xb6\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xcb\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\rH\x00R\x05limit\x88\x01\x01\x12\x16\n" +
@@ -963,7 +1282,8 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\ainclude\x18\x04 \x03(\tR\ainclude\x12\x19\n" +
 	"\bat_least\x18\x05 \x01(\tR\aatLeast\x12\x1f\n" +
 	"\vdeadline_ms\x18\x06 \x01(\rR\n" +
-	"deadlineMsB\b\n" +
+	"deadlineMs\x12\x13\n" +
+	"\x05as_of\x18\a \x01(\tR\x04asOfB\b\n" +
 	"\x06_limit\"\xbb\x01\n" +
 	"\fListResponse\x122\n" +
 	"\fobservations\x18\x01 \x03(\v2\x0e.engram.v1.HitR\fobservations\x12\x18\n" +
@@ -987,7 +1307,30 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\fstaleness_ms\x18\b \x01(\x01R\vstalenessMs\"f\n" +
 	"\x0eSpacesResponse\x12,\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x14.engram.v1.SpaceInfoR\x06spaces\x12&\n" +
-	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05errorB<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"G\n" +
+	"\x0eCompactRequest\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x1f\n" +
+	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
+	"deadlineMs\"k\n" +
+	"\x0fCompactResponse\x120\n" +
+	"\x06copies\x18\x01 \x03(\v2\x18.engram.v1.CompactedCopyR\x06copies\x12&\n" +
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xa1\x02\n" +
+	"\rCompactedCopy\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1f\n" +
+	"\vrows_before\x18\x02 \x01(\x04R\n" +
+	"rowsBefore\x12\x1d\n" +
+	"\n" +
+	"rows_after\x18\x03 \x01(\x04R\trowsAfter\x12%\n" +
+	"\x0erows_reclaimed\x18\x04 \x01(\x04R\rrowsReclaimed\x12(\n" +
+	"\x10log_bytes_before\x18\x05 \x01(\x04R\x0elogBytesBefore\x12&\n" +
+	"\x0flog_bytes_after\x18\x06 \x01(\x04R\rlogBytesAfter\x12\x17\n" +
+	"\atook_ms\x18\a \x01(\x01R\x06tookMs\x12&\n" +
+	"\x05error\x18\b \x01(\v2\x10.engram.v1.ErrorR\x05error*z\n" +
+	"\fRecallTarget\x12\x1d\n" +
+	"\x19RECALL_TARGET_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12RECALL_TARGET_FAST\x10\x01\x12\x1a\n" +
+	"\x16RECALL_TARGET_BALANCED\x10\x02\x12\x17\n" +
+	"\x13RECALL_TARGET_EXACT\x10\x03B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
 
 var (
 	file_engram_v1_recall_proto_rawDescOnce sync.Once
@@ -1001,45 +1344,54 @@ func file_engram_v1_recall_proto_rawDescGZIP() []byte {
 	return file_engram_v1_recall_proto_rawDescData
 }
 
-var file_engram_v1_recall_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_engram_v1_recall_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_engram_v1_recall_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_engram_v1_recall_proto_goTypes = []any{
-	(*RecallRequest)(nil),   // 0: engram.v1.RecallRequest
-	(*Hit)(nil),             // 1: engram.v1.Hit
-	(*RecallResponse)(nil),  // 2: engram.v1.RecallResponse
-	(*GetRequest)(nil),      // 3: engram.v1.GetRequest
-	(*GetResponse)(nil),     // 4: engram.v1.GetResponse
-	(*ListRequest)(nil),     // 5: engram.v1.ListRequest
-	(*ListResponse)(nil),    // 6: engram.v1.ListResponse
-	(*SpacesRequest)(nil),   // 7: engram.v1.SpacesRequest
-	(*SpaceInfo)(nil),       // 8: engram.v1.SpaceInfo
-	(*SpacesResponse)(nil),  // 9: engram.v1.SpacesResponse
-	nil,                     // 10: engram.v1.Hit.MetadataEntry
-	(*Embedding)(nil),       // 11: engram.v1.Embedding
-	(Priority)(0),           // 12: engram.v1.Priority
-	(*Error)(nil),           // 13: engram.v1.Error
-	(*SpaceDefinition)(nil), // 14: engram.v1.SpaceDefinition
-	(*Value)(nil),           // 15: engram.v1.Value
+	(RecallTarget)(0),       // 0: engram.v1.RecallTarget
+	(*RecallRequest)(nil),   // 1: engram.v1.RecallRequest
+	(*Hit)(nil),             // 2: engram.v1.Hit
+	(*RecallResponse)(nil),  // 3: engram.v1.RecallResponse
+	(*GetRequest)(nil),      // 4: engram.v1.GetRequest
+	(*GetResponse)(nil),     // 5: engram.v1.GetResponse
+	(*ListRequest)(nil),     // 6: engram.v1.ListRequest
+	(*ListResponse)(nil),    // 7: engram.v1.ListResponse
+	(*SpacesRequest)(nil),   // 8: engram.v1.SpacesRequest
+	(*SpaceInfo)(nil),       // 9: engram.v1.SpaceInfo
+	(*SpacesResponse)(nil),  // 10: engram.v1.SpacesResponse
+	(*CompactRequest)(nil),  // 11: engram.v1.CompactRequest
+	(*CompactResponse)(nil), // 12: engram.v1.CompactResponse
+	(*CompactedCopy)(nil),   // 13: engram.v1.CompactedCopy
+	nil,                     // 14: engram.v1.Hit.MetadataEntry
+	(*Embedding)(nil),       // 15: engram.v1.Embedding
+	(Priority)(0),           // 16: engram.v1.Priority
+	(*Error)(nil),           // 17: engram.v1.Error
+	(*SpaceDefinition)(nil), // 18: engram.v1.SpaceDefinition
+	(*Value)(nil),           // 19: engram.v1.Value
 }
 var file_engram_v1_recall_proto_depIdxs = []int32{
-	11, // 0: engram.v1.RecallRequest.embedding:type_name -> engram.v1.Embedding
-	10, // 1: engram.v1.Hit.metadata:type_name -> engram.v1.Hit.MetadataEntry
-	11, // 2: engram.v1.Hit.embedding:type_name -> engram.v1.Embedding
-	12, // 3: engram.v1.Hit.priority:type_name -> engram.v1.Priority
-	1,  // 4: engram.v1.RecallResponse.hits:type_name -> engram.v1.Hit
-	13, // 5: engram.v1.RecallResponse.error:type_name -> engram.v1.Error
-	1,  // 6: engram.v1.GetResponse.observations:type_name -> engram.v1.Hit
-	13, // 7: engram.v1.GetResponse.error:type_name -> engram.v1.Error
-	1,  // 8: engram.v1.ListResponse.observations:type_name -> engram.v1.Hit
-	13, // 9: engram.v1.ListResponse.error:type_name -> engram.v1.Error
-	14, // 10: engram.v1.SpaceInfo.definition:type_name -> engram.v1.SpaceDefinition
-	8,  // 11: engram.v1.SpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	13, // 12: engram.v1.SpacesResponse.error:type_name -> engram.v1.Error
-	15, // 13: engram.v1.Hit.MetadataEntry.value:type_name -> engram.v1.Value
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 0: engram.v1.RecallRequest.embedding:type_name -> engram.v1.Embedding
+	0,  // 1: engram.v1.RecallRequest.recall:type_name -> engram.v1.RecallTarget
+	14, // 2: engram.v1.Hit.metadata:type_name -> engram.v1.Hit.MetadataEntry
+	15, // 3: engram.v1.Hit.embedding:type_name -> engram.v1.Embedding
+	16, // 4: engram.v1.Hit.priority:type_name -> engram.v1.Priority
+	2,  // 5: engram.v1.RecallResponse.hits:type_name -> engram.v1.Hit
+	17, // 6: engram.v1.RecallResponse.error:type_name -> engram.v1.Error
+	2,  // 7: engram.v1.GetResponse.observations:type_name -> engram.v1.Hit
+	17, // 8: engram.v1.GetResponse.error:type_name -> engram.v1.Error
+	2,  // 9: engram.v1.ListResponse.observations:type_name -> engram.v1.Hit
+	17, // 10: engram.v1.ListResponse.error:type_name -> engram.v1.Error
+	18, // 11: engram.v1.SpaceInfo.definition:type_name -> engram.v1.SpaceDefinition
+	9,  // 12: engram.v1.SpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	17, // 13: engram.v1.SpacesResponse.error:type_name -> engram.v1.Error
+	13, // 14: engram.v1.CompactResponse.copies:type_name -> engram.v1.CompactedCopy
+	17, // 15: engram.v1.CompactResponse.error:type_name -> engram.v1.Error
+	17, // 16: engram.v1.CompactedCopy.error:type_name -> engram.v1.Error
+	19, // 17: engram.v1.Hit.MetadataEntry.value:type_name -> engram.v1.Value
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_recall_proto_init() }
@@ -1057,13 +1409,14 @@ func file_engram_v1_recall_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_recall_proto_rawDesc), len(file_engram_v1_recall_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   11,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_engram_v1_recall_proto_goTypes,
 		DependencyIndexes: file_engram_v1_recall_proto_depIdxs,
+		EnumInfos:         file_engram_v1_recall_proto_enumTypes,
 		MessageInfos:      file_engram_v1_recall_proto_msgTypes,
 	}.Build()
 	File_engram_v1_recall_proto = out.File

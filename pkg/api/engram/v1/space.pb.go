@@ -78,6 +78,63 @@ func (Metric) EnumDescriptor() ([]byte, []int) {
 	return file_engram_v1_space_proto_rawDescGZIP(), []int{0}
 }
 
+// Vectors is the form in which a space keeps the embeddings of its observations, whatever form they came in.
+type Vectors int32
+
+const (
+	// Unset is read as f32.
+	Vectors_VECTORS_UNSPECIFIED Vectors = 0
+	// As they came: scores are exact.
+	Vectors_VECTORS_F32 Vectors = 1
+	// Half-precision floats: half the disk, scores to about three digits.
+	Vectors_VECTORS_F16 Vectors = 2
+	// The int8 codes of the index alone: a quarter of the disk, and scores are those of the codes.
+	Vectors_VECTORS_NONE Vectors = 3
+)
+
+// Enum value maps for Vectors.
+var (
+	Vectors_name = map[int32]string{
+		0: "VECTORS_UNSPECIFIED",
+		1: "VECTORS_F32",
+		2: "VECTORS_F16",
+		3: "VECTORS_NONE",
+	}
+	Vectors_value = map[string]int32{
+		"VECTORS_UNSPECIFIED": 0,
+		"VECTORS_F32":         1,
+		"VECTORS_F16":         2,
+		"VECTORS_NONE":        3,
+	}
+)
+
+func (x Vectors) Enum() *Vectors {
+	p := new(Vectors)
+	*p = x
+	return p
+}
+
+func (x Vectors) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Vectors) Descriptor() protoreflect.EnumDescriptor {
+	return file_engram_v1_space_proto_enumTypes[1].Descriptor()
+}
+
+func (Vectors) Type() protoreflect.EnumType {
+	return &file_engram_v1_space_proto_enumTypes[1]
+}
+
+func (x Vectors) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Vectors.Descriptor instead.
+func (Vectors) EnumDescriptor() ([]byte, []int) {
+	return file_engram_v1_space_proto_rawDescGZIP(), []int{1}
+}
+
 // SpaceDefinition is what is fixed about a space when it is created. It is kept in the bucket ENGRAM_SPACES under
 // the space's name, and written to the log before the first observation of the space.
 type SpaceDefinition struct {
@@ -90,7 +147,7 @@ type SpaceDefinition struct {
 	Embedder string `protobuf:"bytes,4,opt,name=embedder,proto3" json:"embedder,omitempty"`
 	// Counts the lives of a name: 1 at first, one more each time it is created after a drop.
 	Generation uint32 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Which index answers: "exact".
+	// Which index answers: "hnsw", which an empty one means, "exact", or "coder".
 	Engine string `protobuf:"bytes,6,opt,name=engine,proto3" json:"engine,omitempty"`
 	// Unix time in nanoseconds.
 	CreatedAt int64 `protobuf:"varint,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
@@ -102,7 +159,9 @@ type SpaceDefinition struct {
 	// Where it stands there: what the log holds of the name below it is of an earlier life. Only meaningful in the bucket.
 	LoggedSequence uint64 `protobuf:"varint,11,opt,name=logged_sequence,json=loggedSequence,proto3" json:"logged_sequence,omitempty"`
 	// True once the log holds the drop, too; only meaningful in the bucket.
-	DropLogged    bool `protobuf:"varint,12,opt,name=drop_logged,json=dropLogged,proto3" json:"drop_logged,omitempty"`
+	DropLogged bool `protobuf:"varint,12,opt,name=drop_logged,json=dropLogged,proto3" json:"drop_logged,omitempty"`
+	// What is kept of each embedding.
+	Vectors       Vectors `protobuf:"varint,13,opt,name=vectors,proto3,enum=engram.v1.Vectors" json:"vectors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,11 +273,18 @@ func (x *SpaceDefinition) GetDropLogged() bool {
 	return false
 }
 
+func (x *SpaceDefinition) GetVectors() Vectors {
+	if x != nil {
+		return x.Vectors
+	}
+	return Vectors_VECTORS_UNSPECIFIED
+}
+
 var File_engram_v1_space_proto protoreflect.FileDescriptor
 
 const file_engram_v1_space_proto_rawDesc = "" +
 	"\n" +
-	"\x15engram/v1/space.proto\x12\tengram.v1\"\xf8\x02\n" +
+	"\x15engram/v1/space.proto\x12\tengram.v1\"\xa6\x03\n" +
 	"\x0fSpaceDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tdimension\x18\x02 \x01(\rR\tdimension\x12)\n" +
@@ -235,13 +301,19 @@ const file_engram_v1_space_proto_rawDesc = "" +
 	" \x01(\x03R\floggedStream\x12'\n" +
 	"\x0flogged_sequence\x18\v \x01(\x04R\x0eloggedSequence\x12\x1f\n" +
 	"\vdrop_logged\x18\f \x01(\bR\n" +
-	"dropLoggedJ\x04\b\b\x10\tR\x06logged*R\n" +
+	"dropLogged\x12,\n" +
+	"\avectors\x18\r \x01(\x0e2\x12.engram.v1.VectorsR\avectorsJ\x04\b\b\x10\tR\x06logged*R\n" +
 	"\x06Metric\x12\x16\n" +
 	"\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMETRIC_COSINE\x10\x01\x12\x0e\n" +
 	"\n" +
 	"METRIC_DOT\x10\x02\x12\r\n" +
-	"\tMETRIC_L2\x10\x03B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
+	"\tMETRIC_L2\x10\x03*V\n" +
+	"\aVectors\x12\x17\n" +
+	"\x13VECTORS_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vVECTORS_F32\x10\x01\x12\x0f\n" +
+	"\vVECTORS_F16\x10\x02\x12\x10\n" +
+	"\fVECTORS_NONE\x10\x03B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
 
 var (
 	file_engram_v1_space_proto_rawDescOnce sync.Once
@@ -255,19 +327,21 @@ func file_engram_v1_space_proto_rawDescGZIP() []byte {
 	return file_engram_v1_space_proto_rawDescData
 }
 
-var file_engram_v1_space_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_engram_v1_space_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_engram_v1_space_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_engram_v1_space_proto_goTypes = []any{
 	(Metric)(0),             // 0: engram.v1.Metric
-	(*SpaceDefinition)(nil), // 1: engram.v1.SpaceDefinition
+	(Vectors)(0),            // 1: engram.v1.Vectors
+	(*SpaceDefinition)(nil), // 2: engram.v1.SpaceDefinition
 }
 var file_engram_v1_space_proto_depIdxs = []int32{
 	0, // 0: engram.v1.SpaceDefinition.metric:type_name -> engram.v1.Metric
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: engram.v1.SpaceDefinition.vectors:type_name -> engram.v1.Vectors
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_space_proto_init() }
@@ -280,7 +354,7 @@ func file_engram_v1_space_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_space_proto_rawDesc), len(file_engram_v1_space_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+const compactLong = `Reclaim now what nobody can read any more in a space: observations that were replaced, forgotten or have expired longer ago
+than the worker's index.keep_versions. Workers do so by themselves sooner or later; recall and ingest go on meanwhile.
+
+All copies of the space's shard are compacted, and each has a line: its rows, and the bytes of its row log, which the
+spaces of a shard share. Where one of them failed the others are printed all the same, and the exit code is 1.`
+
+const compactExample = `  engram compact notes
+  engram compact notes --timeout 1h --json | jq '.copies[].rows_reclaimed'`
+
+func compactCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "compact SPACE", Short: "Reclaim what nobody can read any more in a space", Long: compactLong, Example: compactExample, Args: cobra.ExactArgs(1),
+	}
+	c := connectionFlags(cmd, wire.DefaultCompactLimit)
+	cmd.ValidArgsFunction = c.completeSpace
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := spaceArgument(args[0]); err != nil {
+			return err
+		}
+		if c.timeout.Milliseconds() > 1<<31 {
+			return misused(cmd, "--timeout is %v, which cannot be waited for", c.timeout)
+		}
+		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
+			// The other side gives up a little earlier, so that its word on it is heard.
+			limit := c.timeout - min(c.timeout/10, time.Second)
+			resp, err := client.New(nc).Compact(ctx, args[0], &api.CompactRequest{DeadlineMs: uint32(max(limit.Milliseconds(), 1))})
+			if err != nil {
+				return err
+			}
+			if c.json {
+				body, refused := wire.EncodeCompact(wire.JSON, resp)
+				err = printJSON(cmd.OutOrStdout(), body, refused)
+			} else {
+				err = printCompacted(cmd, resp)
+			}
+			if err != nil {
+				return err
+			}
+			return failedCopy(resp)
+		})
+	}
+	return cmd
+}
+
+func printCompacted(cmd *cobra.Command, resp *api.CompactResponse) error {
+	var rows [][]string
+	for _, c := range resp.GetCopies() {
+		if c.GetError() == nil {
+			rows = append(rows, []string{
+				printable(c.GetWorker()), grouped(c.GetRowsBefore()), grouped(c.GetRowsAfter()), grouped(c.GetRowsReclaimed()),
+				grouped(c.GetLogBytesBefore()), grouped(c.GetLogBytesAfter()), milliseconds(c.GetTookMs()),
+			})
+		}
+	}
+	return printTable(cmd.OutOrStdout(), []string{"WORKER", "ROWS", "ROWS AFTER", "RECLAIMED", "LOG BYTES", "LOG BYTES AFTER", "TOOK"}, rows)
+}
+
+// failedCopy is the error of a copy that was not compacted.
+func failedCopy(resp *api.CompactResponse) error {
+	for _, c := range resp.GetCopies() {
+		if err := wire.FromProto(c.GetError()); err != nil {
+			return fmt.Errorf("the copy of worker %s: %w", printable(c.GetWorker()), err)
+		}
+	}
+	return nil
+}

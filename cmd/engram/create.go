@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+const createLong = `Make a space before its first observation, with what is fixed from then on. What is left out is the gateway's default, and a
+space with --dim and without --embedder is one for embeddings of your own: text alone is not embedded there.
+
+Engines: "hnsw" scans the newest rows and searches the others through a graph, "exact" compares a query with every row,
+"coder" searches through the graph of github.com/coder/hnsw.
+Vectors: "f32" keeps embeddings as they come, "f16" half of their bytes, "none" the int8 codes of the index alone.
+
+A space that is there already is no error if it is such a one; where it differs, nothing is changed and the exit code is 1.`
+
+const createExample = `  engram create notes
+  engram create points --dim 768 --metric dot --vectors f16
+  engram create small --dim 3 --engine exact --json`
+
+func createCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "create SPACE", Short: "Make a space before its first observation", Long: createLong, Example: createExample, Args: cobra.ExactArgs(1),
+	}
+	c := connectionFlags(cmd, defaultTimeout)
+	var o createOptions
+	fs := cmd.Flags()
+	fs.Uint32Var(&o.dim, "dim", 0, "components of every embedding, 1 to 4096 (default the gateway's)")
+	fs.StringVar(&o.metric, "metric", "", "cosine, dot or l2 (default the gateway's)")
+	fs.StringVar(&o.vectors, "vectors", "", "what is kept of each embedding: f32, f16 or none (default the gateway's)")
+	fs.StringVar(&o.engine, "engine", "", strings.Join(wire.Engines(), ", ")+" (default the gateway's)")
+	fs.StringVar(&o.embedder, "embedder", "", "who embeds text: lexical, http:<model> or none (default the gateway's, none with --dim)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		req, err := o.request(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
+			resp, err := client.New(nc).Define(ctx, args[0], req)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				body, err := wire.EncodeDefine(wire.JSON, resp)
+				return printJSON(cmd.OutOrStdout(), body, err)
+			}
+			return printCreated(cmd, resp)
+		})
+	}
+	return cmd
+}
+
+// createOptions are the flags of create.
+type createOptions struct {
+	dim                               uint32
+	metric, vectors, engine, embedder string
+}
+
+func (o *createOptions) request(cmd *cobra.Command, space string) (*api.DefineRequest, error) {
+	if err := spaceArgument(space); err != nil {
+		return nil, err
+	}
+	req := &api.DefineRequest{Engine: o.engine, Embedder: o.embedder}
+	if cmd.Flags().Changed("dim") {
+		req.Dimension = &o.dim
+	}
+	var refused *wire.Error
+	if req.Metric, refused = wire.ParseMetric(o.metric); refused == nil {
+		req.Vectors, refused = wire.ParseVectors(o.vectors)
+	}
+	if refused == nil {
+		refused = wire.CheckDefine(req)
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return req, nil
+}
+
+func printCreated(cmd *cobra.Command, resp *api.DefineResponse) error {
+	how, d := "is there already", resp.GetDefinition()
+	if resp.GetCreated() {
+		how = "created"
+	}
+	return printed(fmt.Fprintf(cmd.OutOrStdout(), "%s %s: dimension %d, metric %s, vectors %s, engine %s, embedder %s, in shard %d\n", d.GetName(), how,
+		d.GetDimension(), wire.MetricName(d.GetMetric()), wire.VectorsName(d.GetVectors()), wire.EngineName(d.GetEngine()), d.GetEmbedder(), resp.GetShard()))
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
+
+const dumpLong = `Print a file of a worker's store as annotated bytes: a line for each field with where it is, its bytes, and what they mean.
+What kind of file it is, the file itself says: a segment of a row log, the index of one, a manifest, the columns of a
+space, or their checksums (docs/format has the tables). Long vectors and bodies are abbreviated.
+
+The file is only read, and may be one that a worker is writing. One that is damaged is printed as far as it makes sense;
+then the exit code is 1.`
+
+const dumpExample = `  engram dump engram-data/worker/shard-0/MANIFEST
+  for f in engram-data/worker/shard-0/*; do engram dump "$f" | head; done`
+
+func dumpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "dump FILE", Short: "Print a file of a worker's store as annotated bytes", Long: dumpLong, Example: dumpExample, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return dump(cmd.OutOrStdout(), args[0]) },
+	}
+}
+
+// maxManifest is far above the size of any manifest.
+const maxManifest = 256 << 20
+
+func dump(w io.Writer, name string) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("opening the file to print: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("looking at the file to print: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file; name one of those in a shard's directory", name)
+	}
+	head := make([]byte, magicBytes)
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	switch {
+	case rows.IsDumpable(head):
+		err = rows.Dump(w, f, info.Size())
+	case isColumns(head):
+		err = columns.Dump(w, f, info.Size())
+	case manifest.IsDumpable(head) && info.Size() <= maxManifest:
+		var b []byte
+		if b, err = io.ReadAll(io.NewSectionReader(f, 0, info.Size())); err == nil {
+			err = manifest.Dump(w, b)
+		}
+	default:
+		return fmt.Errorf("%s is no file of a worker's store: it begins with %q", name, head)
+	}
+	if err != nil {
+		return fmt.Errorf("printing %s: %w", name, err)
+	}
+	return nil
+}
+
+// magicBytes is how many bytes each kind of file begins with that say what it is.
+const magicBytes = 8
+
+func isColumns(head []byte) bool { return string(head) == "ENGCOLS\n" || string(head) == "ENGCSUM\n" }

@@ -1,0 +1,199 @@
+package hnsw
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync/atomic"
+)
+
+var inf = float32(math.Inf(1))
+
+// Searcher is the memory of one search at a time: candidates, visited marks, the distances of a list.
+type Searcher struct {
+	beam    beam
+	visited []uint8 // row i was seen by the search whose number is visited[i]
+	number  uint8
+	ids     []uint32
+	dist    []float32
+	scratch []int32
+	pool    []Candidate
+	left    []Candidate
+	chosen  []Candidate
+	row     Query // that is inserted, or whose list is pruned
+	pick    Query
+}
+
+// NewSearcher returns one that can be used with any graph.
+func NewSearcher() *Searcher { return &Searcher{} }
+
+// begin makes all rows below n unseen.
+func (s *Searcher) begin(n uint32) {
+	if len(s.visited) < int(n) {
+		// Room for what is linked meanwhile, so that this does not happen with every search of a growing graph.
+		s.visited, s.number = make([]uint8, int(n)+int(n)/4+1024), 0
+	}
+	s.number++
+	if s.number == 0 {
+		clear(s.visited)
+		s.number = 1
+	}
+}
+
+func (s *Searcher) room(n int) {
+	if cap(s.ids) < n {
+		s.ids, s.dist, s.scratch = make([]uint32, n), make([]float32, n), make([]int32, n)
+	}
+}
+
+// Search returns the rows nearest to q that the graph finds with a candidate list of ef, nearest first, at most ef. The way
+// is found by estimates, what was found is put in order by distances. Rows that hide says true of, when it is set, are
+// passed through and not returned. visited is how many rows were compared. The result is the searcher's, until its next
+// search.
+func (g *Graph) Search(s *Searcher, q *Query, ef int, hide func(row uint32) bool) (found []Candidate, visited int) {
+	n := g.len.Load()
+	ep, top, ok := g.entry()
+	if n == 0 || !ok || ep >= n {
+		return nil, 0
+	}
+	s.room(g.cfg.LinkWords())
+	d := s.one(g.rows, q, ep)
+	visited = 1
+	for level := top; level > 0; level-- {
+		var more int
+		ep, d, more = g.descend(s, q, ep, d, level, n)
+		visited += more
+	}
+	s.begin(n)
+	s.beam.reset(ef)
+	s.enter(ep, d, hide)
+	visited += g.searchLayer(s, q, 0, n, hide)
+	s.collect()
+	g.refine(s, q)
+	return s.pool, visited
+}
+
+// collect makes what the beam holds, less the hidden ones, the pool.
+func (s *Searcher) collect() {
+	s.pool = s.pool[:0]
+	for _, e := range s.beam.entries {
+		if e.marked&hidden == 0 {
+			s.pool = append(s.pool, Candidate{e.distance, e.marked & rowMask})
+		}
+	}
+}
+
+// refine replaces the estimates of the pool by distances and sorts it by them.
+func (g *Graph) refine(s *Searcher, q *Query) {
+	s.room(len(s.pool))
+	ids := s.ids[:len(s.pool)]
+	for i, c := range s.pool {
+		ids[i] = c.Row
+	}
+	dist := s.dist[:len(ids)]
+	g.rows.Distances(q, ids, dist, s.scratch)
+	for i, d := range dist {
+		s.pool[i].Distance = d
+	}
+	SortByDistance(s.pool)
+}
+
+// SortByDistance sorts candidates, nearest first, equal ones by row.
+func SortByDistance(c []Candidate) {
+	slices.SortFunc(c, func(a, b Candidate) int {
+		if a.Distance != b.Distance {
+			return cmp.Compare(a.Distance, b.Distance)
+		}
+		return cmp.Compare(a.Row, b.Row)
+	})
+}
+
+// one returns the estimate of one row.
+func (s *Searcher) one(rows Rows, q *Query, row uint32) float32 {
+	s.ids = append(s.ids[:0], row)
+	rows.Estimates(q, s.ids, s.dist[:1], s.scratch[:1])
+	return s.dist[0]
+}
+
+// enter makes a row the first candidate.
+func (s *Searcher) enter(row uint32, d float32, hide func(uint32) bool) {
+	s.visited[row] = s.number
+	if hide != nil && hide(row) {
+		row |= hidden
+	}
+	s.beam.insert(d, row)
+}
+
+// descend walks to the nearest row of a layer, always to the best neighbour, from a row at distance d.
+func (g *Graph) descend(s *Searcher, q *Query, row uint32, d float32, level int, n uint32) (uint32, float32, int) {
+	visited := 0
+	for {
+		ids := appendList(s.ids[:0], g.list(row, level), n)
+		if len(ids) == 0 {
+			return row, d, visited
+		}
+		dist := s.dist[:len(ids)]
+		g.rows.Estimates(q, ids, dist, s.scratch)
+		visited += len(ids)
+		best := row
+		for i, x := range dist {
+			if x < d {
+				best, d = ids[i], x
+			}
+		}
+		if best == row {
+			return row, d, visited
+		}
+		row = best
+	}
+}
+
+// searchLayer runs the beam until it has nothing to expand.
+func (g *Graph) searchLayer(s *Searcher, q *Query, level int, n uint32, hide func(uint32) bool) (visited int) {
+	number, marks := s.number, s.visited[:n]
+	for {
+		row, ok := s.beam.pop()
+		if !ok {
+			return visited
+		}
+		list := g.list(row, level)
+		count := min(int(atomic.LoadUint32(&list[0])), len(list)-1)
+		ids := s.ids[:0]
+		for i := 1; i <= count; i++ {
+			id := atomic.LoadUint32(&list[i])
+			if id < uint32(len(marks)) && marks[id] != number {
+				marks[id] = number
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		dist := s.dist[:len(ids)]
+		g.rows.Estimates(q, ids, dist, s.scratch)
+		visited += len(ids)
+		bound := s.beam.bound()
+		for i, d := range dist {
+			if d >= bound {
+				continue
+			}
+			id := ids[i]
+			if hide != nil && hide(id) {
+				id |= hidden
+			}
+			s.beam.insert(d, id)
+			bound = s.beam.bound()
+		}
+	}
+}
+
+// appendList appends the row numbers of a list that are below n.
+func appendList(ids []uint32, list []uint32, n uint32) []uint32 {
+	count := min(int(atomic.LoadUint32(&list[0])), len(list)-1)
+	for i := 1; i <= count; i++ {
+		if id := atomic.LoadUint32(&list[i]); id < n {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,231 @@
+package vecstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/hnsw"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+	"github.com/engram-memory/engram/pkg/vector"
+)
+
+// rotationSeed is that of the rotation of every space, so that codes can be compared between the copies of a shard and
+// the generations of a space.
+const rotationSeed = 0x656e6772616d
+
+// codec turns the vectors of a space into what the row log keeps of them, and into the codes that they are searched by.
+type codec struct {
+	dim      int
+	metric   Metric
+	vectors  Vectors
+	rotation *vector.Rotation
+	// width is that of a bit plane, in bytes; codeSize that of an int8 code in the order of the planes.
+	width, codeSize int
+}
+
+func newCodec(d *Definition) *codec {
+	dim := int(d.Dimension)
+	return &codec{
+		dim: dim, metric: d.Metric, vectors: d.Vectors, rotation: vector.NewRotation(dim, rotationSeed),
+		width: vector.PlaneWidth(dim), codeSize: vector.PlaneQuerySize(dim),
+	}
+}
+
+// encoding is the form of the vectors of the space in the row log.
+func (c *codec) encoding() rows.Encoding {
+	switch c.vectors {
+	case VectorsF16:
+		return rows.F16
+	case VectorsNone:
+		return rows.I8
+	}
+	return rows.F32
+}
+
+// store returns what the row log keeps of a vector, packed little-endian f32. It is the vector itself where the space
+// keeps f32.
+func (c *codec) store(packed []byte) []byte {
+	switch c.vectors {
+	case VectorsF16:
+		v := decodeF32(make([]float32, c.dim), packed)
+		b := make([]byte, 2*c.dim)
+		vector.EncodeF16(b, v)
+		return b
+	case VectorsNone:
+		v := decodeF32(make([]float32, c.dim), packed)
+		b := make([]byte, 4+c.dim)
+		code := unsafe.Slice((*int8)(unsafe.Pointer(&b[4])), c.dim)
+		scale := vector.QuantizeI8(code, v)
+		putF32(b, scale)
+		return b
+	}
+	return packed
+}
+
+// load decodes a vector as the row log keeps it.
+func (c *codec) load(dst []float32, enc rows.Encoding, stored []byte) ([]float32, error) {
+	if enc.Size(c.dim) != len(stored) {
+		return nil, fmt.Errorf("%w: a vector of %d bytes in a space of dimension %d", ErrCorrupt, len(stored), c.dim)
+	}
+	dst = resize(dst, c.dim)
+	switch enc {
+	case rows.F16:
+		vector.DecodeF16(dst, stored)
+	case rows.I8:
+		code := unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(stored[4:]))), c.dim)
+		vector.DequantizeI8(dst, code, getF32(stored))
+	default:
+		decodeF32(dst, stored)
+	}
+	return dst, nil
+}
+
+// tailInfo goes with an int8 code: an element is about code·scale, and norm is the squared length of the vector.
+type tailInfo struct{ scale, norm float32 }
+
+// code turns a vector into its int8 code, in the order of the planes: of unit length where the metric is cosine, and
+// rotated. v is scratch afterwards.
+func (c *codec) code(dst []int8, v []float32, natural []int8) tailInfo {
+	norm := c.turn(v)
+	scale := vector.QuantizeI8(natural, v)
+	vector.PlaneQuery(dst, natural)
+	return tailInfo{scale: scale, norm: norm}
+}
+
+// turn brings a vector, in place, to the length that the metric wants and rotates it. It returns its squared length.
+func (c *codec) turn(v []float32) (norm float32) {
+	if c.metric == Cosine {
+		normalise(v)
+	}
+	c.rotation.Apply(v)
+	return float32(vector.SumSquares(v))
+}
+
+// query is a vector to look for.
+type query struct {
+	hnsw.Query
+	raw  []float32 // as it was given, for the final scores
+	norm float64   // length of raw
+	err  float32   // length of what the int8 code of the query misses
+	size float32   // length of what it has
+}
+
+// query prepares a vector that is looked for.
+func (c *codec) query(raw []float32) *query {
+	q := &query{raw: raw, norm: math.Sqrt(vector.SumSquares(raw))}
+	v := append(make([]float32, 0, c.dim), raw...)
+	natural := make([]int8, c.dim)
+	q.Code = make([]int8, c.codeSize)
+	info := c.code(q.Code, v, natural)
+	q.Scale, q.Norm, q.Sum = info.scale, info.norm, vector.SumI8(natural)
+	var missed, has float64
+	for i, x := range v {
+		y := float64(natural[i]) * float64(info.scale)
+		missed += (float64(x) - y) * (float64(x) - y)
+		has += y * y
+	}
+	q.err, q.size = float32(math.Sqrt(missed)), float32(math.Sqrt(has))
+	return q
+}
+
+// score is what a hit gets: of the query as it was given and a vector as it is stored.
+func (c *codec) score(q *query, x []float32) float32 {
+	switch c.metric {
+	case Dot:
+		return vector.Dot(q.raw, x)
+	case L2:
+		return -vector.L2(q.raw, x)
+	}
+	n := math.Sqrt(vector.SumSquares(x)) * q.norm
+	if n == 0 {
+		return 0
+	}
+	return float32(float64(vector.Dot(q.raw, x)) / n)
+}
+
+// distance turns the inner product of a query and a row into what the index orders by, the smaller the nearer.
+func (c *codec) distance(dot, rowNorm float32) float32 {
+	if c.metric == L2 {
+		return rowNorm - 2*dot
+	}
+	return -dot
+}
+
+// asScore turns a distance into the score that it stands for.
+func (c *codec) asScore(q *query, distance float32) float32 {
+	if c.metric == L2 {
+		return -(distance + q.Norm)
+	}
+	return -distance
+}
+
+// slack is by how much the score of a row can be better than its estimate says: by the Cauchy–Schwarz inequality, from
+// what the codes of the query and of the row miss, and from the length of the row.
+func (c *codec) slack(q *query, rowMissed, rowNorm float32) float32 {
+	e := q.err*float32(math.Sqrt(float64(rowNorm))) + q.size*rowMissed
+	e += 1e-5 * (q.size + 1) * float32(math.Sqrt(float64(rowNorm))) // of the arithmetic in float32
+	if c.metric == L2 {
+		return 2*e + 1e-5*rowNorm
+	}
+	return e
+}
+
+// missedByInt8 bounds the length of what an int8 code misses: half a step in each component.
+func (c *codec) missedByInt8(scale float32) float32 {
+	return scale * float32(0.5*math.Sqrt(float64(c.dim)))
+}
+
+func resize(v []float32, n int) []float32 {
+	if cap(v) < n {
+		return make([]float32, n)
+	}
+	return v[:n]
+}
+
+// decodeF32 fills v from packed little-endian f32.
+func decodeF32(v []float32, packed []byte) []float32 {
+	if littleEndian && len(v) > 0 {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v)), packed)
+		return v
+	}
+	return event.DecodeF32(v[:0], packed)
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+func putF32(b []byte, f float32) {
+	u := math.Float32bits(f)
+	b[0], b[1], b[2], b[3] = byte(u), byte(u>>8), byte(u>>16), byte(u>>24)
+}
+
+func getF32(b []byte) float32 {
+	return math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
+}
+
+// normalise scales v to length 1. The length is computed in float64, where no square of a float32 over- or underflows.
+func normalise(v []float32) {
+	sum := vector.SumSquares(v)
+	if sum == 0 {
+		return
+	}
+	scale := 1 / math.Sqrt(sum)
+	for i, x := range v {
+		v[i] = float32(float64(x) * scale)
+	}
+}
+
+// natural puts a code back from the order of the planes into that of the components.
+func (c *codec) natural(dst, code []int8) {
+	const block = 32 // bytes of a plane, each of 8 components
+	for at, base := 0, 0; base < c.dim; at, base = at+8*block, base+8*block {
+		r := min(block, c.width-base/8)
+		for b := range 8 {
+			if from := base + b*r; from < c.dim {
+				copy(dst[from:min(from+r, c.dim)], code[at+b*block:at+b*block+r])
+			}
+		}
+	}
+}

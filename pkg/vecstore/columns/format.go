@@ -1,0 +1,143 @@
+package columns
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// A file is a header block and chunks back to back. All integers are little-endian.
+//
+//	header block, 65536 bytes
+//	   0    8  magic "ENGCOLS\n"
+//	   8    4  version, 1
+//	  12    4  shard
+//	  16    8  creation time of the stream, Unix nanoseconds
+//	  24    4  space number
+//	  28    4  length of the epoch
+//	  32   64  epoch, zero padded
+//	  96    4  column generation
+//	 100    4  dimension
+//	 104    4  stride
+//	 108    4  words of a base-layer list
+//	 112    4  words of an upper list
+//	 116    4  log2 of the rows of a chunk
+//	 120    4  log2 of the slots of a chunk
+//	 124 3968  zero
+//	4092    4  CRC-32C of bytes 0..4092
+//	4096 4096  state (State)
+//	8192    …  zero
+//
+//	chunk, of R rows, a multiple of 65536 bytes, each column at a multiple of 64
+//	  codes        R × stride
+//	  info         R × (f32 sketch factor, code factor, norm, missed)
+//	  sequences    R × u64
+//	  links        R × words of a base-layer list × u32
+//	  upper index  R × u32, when there are upper lists
+//	  upper lists  slots × words of an upper list × u32
+const (
+	magic      = "ENGCOLS\n"
+	version    = 1
+	maxEpoch   = 64
+	fixedBytes = 4096 // what never changes, with its checksum
+
+	stateOffset = fixedBytes
+	stateBytes  = 4096
+
+	headerBytes = 65536 // a multiple of vfs.PageSize
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Header is what a file says of itself.
+type Header struct {
+	// Epoch, Shard and CreatedAt name the incarnation of the stream that the shard is a view of. An epoch has at most 64
+	// bytes; CreatedAt is in Unix nanoseconds.
+	Epoch     string
+	Shard     uint32
+	CreatedAt int64
+	// Space is the number of the space in the shard, and Generation counts its column files.
+	Space      uint32
+	Generation uint32
+	Layout     Layout
+}
+
+func appendHeader(dst []byte, h Header) []byte {
+	start := len(dst)
+	dst = append(dst, magic...)
+	dst = binary.LittleEndian.AppendUint32(dst, version)
+	dst = binary.LittleEndian.AppendUint32(dst, h.Shard)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.CreatedAt))
+	dst = binary.LittleEndian.AppendUint32(dst, h.Space)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(h.Epoch)))
+	dst = append(dst, h.Epoch...)
+	dst = append(dst, make([]byte, start+32+maxEpoch-len(dst))...)
+	dst = binary.LittleEndian.AppendUint32(dst, h.Generation)
+	for _, v := range h.Layout.words() {
+		dst = binary.LittleEndian.AppendUint32(dst, v)
+	}
+	dst = append(dst, make([]byte, start+fixedBytes-4-len(dst))...)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+func (l Layout) words() [6]uint32 {
+	return [6]uint32{uint32(l.Dim), uint32(l.Stride), uint32(l.Links), uint32(l.UpperLinks), uint32(l.ChunkShift), uint32(l.SlotShift)}
+}
+
+func (h Header) validate() error {
+	if len(h.Epoch) > maxEpoch {
+		return fmt.Errorf("an epoch of %d bytes; it can have %d", len(h.Epoch), maxEpoch)
+	}
+	return h.Layout.validate()
+}
+
+// parseHeader looks at the magic first, then at the version, then at the checksum.
+func parseHeader(b []byte) (Header, error) {
+	if len(b) < fixedBytes || string(b[:8]) != magic {
+		return Header{}, fmt.Errorf("%w: it does not begin with a header", ErrCorrupt)
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
+		return Header{}, fmt.Errorf("%w: %d; this program reads %d", ErrVersion, v, version)
+	}
+	if crc32.Checksum(b[:fixedBytes-4], castagnoli) != binary.LittleEndian.Uint32(b[fixedBytes-4:]) {
+		return Header{}, fmt.Errorf("%w: the checksum of the header is wrong", ErrCorrupt)
+	}
+	word := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+	n := word(28)
+	if n > maxEpoch {
+		return Header{}, fmt.Errorf("%w: the header has an epoch of %d bytes", ErrCorrupt, n)
+	}
+	for _, at := range []int{100, 104, 108, 112, 116, 120} {
+		if word(at) > 1<<30 {
+			return Header{}, fmt.Errorf("%w: the header has %d at %d", ErrCorrupt, word(at), at)
+		}
+	}
+	h := Header{
+		Epoch:      string(b[32 : 32+n]),
+		Shard:      word(12),
+		CreatedAt:  int64(binary.LittleEndian.Uint64(b[16:])),
+		Space:      word(24),
+		Generation: word(96),
+		Layout: Layout{
+			Dim: int(word(100)), Stride: int(word(104)), Links: int(word(108)), UpperLinks: int(word(112)),
+			ChunkShift: uint(word(116)), SlotShift: uint(word(120)),
+		},
+	}
+	if err := h.Layout.validate(); err != nil {
+		return Header{}, fmt.Errorf("%w: the header says %w", ErrCorrupt, err)
+	}
+	return h, nil
+}
+
+// check tells in what the header is not the one that is wanted. How the rows are cut into chunks is the file's choice.
+func (h Header) check(want Header) error {
+	switch {
+	case h.Epoch != want.Epoch || h.Shard != want.Shard || h.CreatedAt != want.CreatedAt:
+		return fmt.Errorf("%w: they are of epoch %s, shard %d, stream created at %d", ErrIdentity, h.Epoch, h.Shard, h.CreatedAt)
+	case h.Space != want.Space || h.Generation != want.Generation:
+		return fmt.Errorf("%w: they are generation %d of space %d", ErrIdentity, h.Generation, h.Space)
+	case h.Layout.Dim != want.Layout.Dim || h.Layout.Links != want.Layout.Links || h.Layout.UpperLinks != want.Layout.UpperLinks:
+		return fmt.Errorf("%w: they have dimension %d, and lists of %d and %d words", ErrIdentity, h.Layout.Dim, h.Layout.Links, h.Layout.UpperLinks)
+	}
+	return nil
+}

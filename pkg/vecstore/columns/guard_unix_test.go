@@ -1,0 +1,75 @@
+//go:build unix
+
+package columns
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/vfs"
+)
+
+// The file is shortened under its mapping, which only the real file system takes for a fault.
+func TestFaultsBecomeErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.col")
+	f := created(t, vfs.OS(), path, 3000)
+	fillAll(f, 3000)
+	ok(t, f.Settle(1))
+	ok(t, os.Truncate(path, small().chunkOffset(1)))
+	c := f.Chunks()
+	q := make([]int8, 32)
+	for name, call := range map[string]func() error{
+		"a read":  func() error { return errors.New(string(rune(c.Code(2000)[0]))) },
+		"a write": func() error { c.Links(2000)[0] = 1; return nil },
+		"a kernel": func() error {
+			vector.DotI8List(q, c.Codes, c.Shift(), c.Stride(), []uint32{3, 1500}, make([]int32, 2))
+			return nil
+		},
+		"a nested one": func() error {
+			return Guard(func() error { return Guard(func() error { c.Info(2000).Norm = 1; return nil }) })
+		},
+	} {
+		if err := Guard(call); !errors.Is(err, ErrFault) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{"Settle": f.Settle(2), "VerifyBlock": f.VerifyBlock(0), "sealing": f.sumAll()} {
+		if !errors.Is(err, ErrFault) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What is still there works.
+	if err := Guard(func() error { checkAll(t, f, 1024); return nil }); err != nil {
+		t.Error(err)
+	}
+	ok(t, f.Close())
+}
+
+func (f *File) sumAll() error {
+	return f.sum(context.Background(), 2, f.header.Layout.blocks(len(f.mappings())-1), func(int, uint32) {})
+}
+
+func TestGuardPassesOtherPanics(t *testing.T) {
+	for name, call := range map[string]func() error{
+		"an index":      func() error { var none []int; none[0] = 1; return nil },
+		"a nil pointer": func() error { var none *Info; none.Norm = 1; return nil },
+		"a value":       func() error { panic("text") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: the panic was swallowed", name)
+				}
+			}()
+			_ = Guard(call)
+		}()
+	}
+	mine := errors.New("mine")
+	if err := Guard(func() error { return mine }); err != mine {
+		t.Errorf("an error became %v", err)
+	}
+}

@@ -1,0 +1,139 @@
+package vecstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
+)
+
+const (
+	columnsPrefix = "space-"
+	columnsSuffix = ".cols"
+)
+
+func columnsName(space, generation uint32) string {
+	return fmt.Sprintf("%s%08d-%06d%s", columnsPrefix, space, generation, columnsSuffix)
+}
+
+func (s *Shard) columnsHeader(sp *space, generation uint32) columns.Header {
+	return columns.Header{
+		Epoch: s.src.Epoch, Shard: s.src.Shard, CreatedAt: s.src.CreatedAt,
+		Space: sp.number, Generation: generation, Layout: sp.codec.layout(),
+	}
+}
+
+// createColumns makes the next column file of a space, which the manifest does not name yet.
+func (s *Shard) createColumns(sp *space) (*columns.File, error) {
+	sp.generations++
+	return columns.Create(s.opt.FS, filepath.Join(s.dir, columnsName(sp.number, sp.generations)), s.columnsHeader(sp, sp.generations))
+}
+
+// nameColumns makes a file the one of its space in the manifest.
+func (s *Shard) nameColumns(sp *space, file *columns.File) error {
+	h := file.Header()
+	return s.store(func(m *manifest.Manifest) {
+		dropColumns(m, sp.number)
+		m.Columns = append(m.Columns, manifest.Columns{Space: sp.number, Generation: h.Generation, File: filepath.Base(file.Path())})
+	})
+}
+
+func dropColumns(m *manifest.Manifest, space uint32) {
+	m.Columns = slices.DeleteFunc(m.Columns, func(c manifest.Columns) bool { return c.Space == space })
+}
+
+// remove lets go of the columns of a space that has ended, once nobody searches them. What cannot be removed now, the
+// next open removes.
+func (s *Shard) remove(sp *space) {
+	sp.linking.Lock()
+	defer sp.linking.Unlock()
+	x, ok := sp.graph()
+	if !ok {
+		return
+	}
+	if err := s.store(func(m *manifest.Manifest) { dropColumns(m, sp.number) }); err != nil {
+		s.linker.note(err)
+		return
+	}
+	x.file.Drop()
+	s.linker.note(x.file.Close())
+}
+
+// graph returns the graph of a space that has one.
+func (sp *space) graph() (*graph, bool) {
+	e := sp.gen.Load().engine.Load()
+	if e == nil {
+		return nil, false
+	}
+	x, ok := e.index.(*graph)
+	return x, ok
+}
+
+// openColumns opens the columns that the manifest names for a space, when they can be used as they are. damaged is why
+// they cannot.
+func (s *Shard) openColumns(sp *space, trusted bool) (file *columns.File, damaged error, err error) {
+	i := slices.IndexFunc(s.manifest.Columns, func(c manifest.Columns) bool { return c.Space == sp.number })
+	if i < 0 {
+		return nil, nil, nil
+	}
+	c := s.manifest.Columns[i]
+	sp.generations = c.Generation
+	path := filepath.Join(s.dir, c.File)
+	file, err = columns.Open(s.opt.FS, path, s.columnsHeader(sp, c.Generation))
+	if err == nil && !trusted {
+		err = s.verifyColumns(file, c)
+	}
+	switch {
+	case err == nil:
+		return file, nil, nil
+	case errors.Is(err, columns.ErrCorrupt), errors.Is(err, columns.ErrNotSealed), errors.Is(err, columns.ErrVersion),
+		errors.Is(err, columns.ErrIdentity), errors.Is(err, columns.ErrFault), errors.Is(err, fs.ErrNotExist):
+		if file != nil {
+			err = errors.Join(err, file.Close())
+		}
+		return nil, err, nil
+	}
+	return nil, nil, err
+}
+
+// removeStrays removes the column files that the manifest does not name. Those that were found to be damaged are kept, under
+// a name that says so.
+func (s *Shard) removeStrays() error {
+	names, err := s.opt.FS.List(s.dir)
+	if err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	for _, c := range s.manifest.Columns {
+		named[c.File] = true
+		named[filepath.Base(columns.SumsPath(c.File))] = true
+	}
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, columnsPrefix)
+		if !ok || named[name] || strings.Contains(rest, asideMark) {
+			continue
+		}
+		if err := s.opt.FS.Remove(filepath.Join(s.dir, name)); err != nil {
+			return fmt.Errorf("removing a file that nothing names: %w", err)
+		}
+	}
+	return nil
+}
+
+// asideMark is in the names of column files that were set aside.
+const asideMark = ".aside"
+
+// setAsideColumns keeps a damaged column file under another name.
+func (s *Shard) setAsideColumns(sp *space) error {
+	name := columnsName(sp.number, sp.generations)
+	err := s.opt.FS.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+asideMark))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,247 @@
+package vecstore
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/engram-memory/engram/pkg/hnsw"
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vector"
+)
+
+// graph is the engine EngineHNSW: an HNSW graph over bit-sliced codes in mapped columns.
+//
+// A row has a code of four bits a component, as four planes of one bit each. The first one, the sketch, is what the way
+// through the graph is found by: it is an eighth of an int8 code, and a search is as fast as its cache misses. What was found
+// is put in order by all four.
+type graph struct {
+	gen   *generation
+	codec *codec
+	file  *columns.File
+	hnsw  *hnsw.Graph
+	bases atomic.Pointer[bases]
+	// moments is the number of slots for upper lists that are given out; of who links.
+	slots uint32
+}
+
+// bases is where the planes begin in each chunk of the columns.
+type bases struct {
+	*columns.Chunks
+	sketch, rest []*byte
+}
+
+// graphConfig is that of every graph, and decides on the layout of its columns.
+func graphConfig() hnsw.Config { return hnsw.DefaultConfig() }
+
+// layout is that of the columns of a space.
+func (c *codec) layout() columns.Layout {
+	cfg := graphConfig()
+	return columns.LayoutFor(c.dim, planes*c.width, cfg.LinkWords(), cfg.UpperWords())
+}
+
+const planes = 4
+
+func newGraph(g *generation, file *columns.File) *graph {
+	x := &graph{gen: g, codec: g.space.codec, file: file, slots: uint32(file.State().Slots.Load())}
+	x.rebase()
+	n := uint32(file.State().Linked.Load())
+	x.hnsw = hnsw.New(graphConfig(), x, x, n)
+	if row, _, ok := x.hnsw.EntryPoint(); n > 0 && (!ok || row >= n) {
+		// The process died after the entry point was replaced and before the block counted.
+		x.hnsw.ChooseEntryPoint()
+	}
+	return x
+}
+
+// rebase looks at the chunks that the file has now.
+func (x *graph) rebase() {
+	b := &bases{Chunks: x.file.Chunks()}
+	for _, code := range b.Codes {
+		p := (*byte)(unsafe.Pointer(code))
+		b.sketch = append(b.sketch, p)
+		b.rest = append(b.rest, (*byte)(unsafe.Add(unsafe.Pointer(p), x.codec.width)))
+	}
+	x.bases.Store(b)
+}
+
+func (x *graph) linked() uint32 { return x.hnsw.Len() }
+
+func (x *graph) acquire() bool { return x.file.Acquire() }
+func (x *graph) release()      { x.file.Release() }
+func (x *graph) close() error  { return x.file.Close() }
+
+// link writes the codes of the rows and links them. What it has done when it fails, or when the process dies, is done
+// again by the next call.
+func (x *graph) link(to uint32, threads int) error {
+	from := x.hnsw.Len()
+	if err := x.file.Grow(to); err != nil {
+		return err
+	}
+	x.rebase()
+	state := x.file.State()
+	state.Linking.Store(uint64(to))
+	b := x.bases.Load()
+	slots := x.slots
+	for row := from; row < to; row++ {
+		m := x.gen.meta.at(row)
+		*b.Sequence(row) = m.sequence
+		*b.UpperIndex(row), slots = x.place(b, row, m.sequence, slots)
+	}
+	x.encode(b, from, to, threads)
+	x.hnsw.Insert(to, threads, func(row uint32) bool { return x.gen.meta.at(row).born.Load() == void })
+	x.slots = slots
+	state.Slots.Store(uint64(slots))
+	state.Linked.Store(uint64(to))
+	return nil
+}
+
+// place gives a row the slots of its upper lists, as many as its level, and returns the word that says so: the first slot
+// above the level. The level comes from a hash of the sequence, so that it is the same in every copy of the shard.
+func (x *graph) place(b *bases, row uint32, sequence uint64, slots uint32) (word, next uint32) {
+	level := uint32(graphConfig().LevelOf(mix(sequence)))
+	if slots+level > b.Slots() {
+		level = 0 // many more rows than usual drew a level; the base layer has it all the same
+	}
+	return slots<<levelBits | level, slots + level
+}
+
+const levelBits = 4
+
+// mix is the finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// encode writes the bit planes of rows of the tail to the columns.
+func (x *graph) encode(b *bases, from, to uint32, threads int) {
+	var all sync.WaitGroup
+	part := (to - from + uint32(threads) - 1) / uint32(threads)
+	for ; from < to; from += part {
+		first, end := from, min(to, from+part)
+		all.Go(func() {
+			natural, v := make([]int8, x.codec.dim), make([]float32, x.codec.dim)
+			levels := make([]int8, x.codec.codeSize)
+			for row := first; row < end; row++ {
+				if x.gen.meta.at(row).born.Load() != void {
+					x.encodeRow(b, row, natural, v, levels)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (x *graph) encodeRow(b *bases, row uint32, natural []int8, v []float32, levels []int8) {
+	c := x.codec
+	code, info := x.gen.tail.code(row)
+	c.natural(natural, code)
+	vector.DequantizeI8(v, natural, info.scale)
+	sketch, rest := x.planes(b, row)
+	out := b.Info(row)
+	out.Sketch, out.Code = vector.QuantizePlanes(sketch, rest, v)
+	out.Norm = info.norm
+	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
+	vector.UnpackPlanes(levels, sketch, rest, c.dim)
+	squares := float64(vector.DotI8(levels, levels))
+	norm := vector.SumSquares(v)
+	f := float64(out.Code)
+	out.Missed = float32(math.Sqrt(max(0, f*f*squares-norm))) + c.missedByInt8(info.scale)
+}
+
+// planes returns the sketch and the other planes of a row.
+func (x *graph) planes(b *bases, row uint32) (sketch, rest []byte) {
+	code := b.Code(row)
+	all := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(code))), len(code))
+	return all[:x.codec.width], all[x.codec.width : planes*x.codec.width]
+}
+
+// Load implements hnsw.Rows. A row that is being linked is known by its int8 code, one of the graph by its planes.
+func (x *graph) Load(row uint32, q *hnsw.Query) {
+	if cap(q.Code) < x.codec.codeSize {
+		q.Code = make([]int8, x.codec.codeSize)
+	}
+	q.Code, q.Linking = q.Code[:x.codec.codeSize], true
+	if row >= x.hnsw.Len() {
+		code, info := x.gen.tail.code(row)
+		copy(q.Code, code)
+		q.Scale, q.Norm = info.scale, info.norm
+	} else {
+		b := x.bases.Load()
+		sketch, rest := x.planes(b, row)
+		vector.UnpackPlanes(q.Code, sketch, rest, x.codec.dim)
+		info := b.Info(row)
+		q.Scale, q.Norm = info.Code, info.Norm
+	}
+	q.Sum = vector.SumI8(q.Code)
+}
+
+// Estimates implements hnsw.Rows by the sketches.
+func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
+	b, width := x.bases.Load(), x.codec.width
+	scratch = scratch[:len(ids)]
+	vector.DotPlanesList(q.Code, width, 1, b.sketch, b.Shift(), b.Stride(), ids, scratch)
+	if x.squared(q) {
+		for i, id := range ids {
+			info := b.Info(id)
+			out[i] = info.Norm - 2*float32(2*scratch[i]-q.Sum)*info.Sketch*q.Scale
+		}
+		return
+	}
+	for i, id := range ids {
+		out[i] = -float32(2*scratch[i]-q.Sum) * b.Info(id).Sketch * q.Scale
+	}
+}
+
+// Distances implements hnsw.Rows by all planes.
+func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
+	b, width := x.bases.Load(), x.codec.width
+	scratch, squared := scratch[:len(ids)], x.squared(q)
+	vector.DotPlanesList(q.Code, width, planes, b.sketch, b.Shift(), b.Stride(), ids, scratch)
+	for i, id := range ids {
+		info := b.Info(id)
+		dot := float32(2*scratch[i]-15*q.Sum) * info.Code * q.Scale
+		if out[i] = -dot; squared {
+			out[i] = info.Norm - 2*dot
+		}
+	}
+}
+
+// squared tells whether rows are compared by the squared Euclidean distance, less the norm of the query, or by the inner
+// product.
+func (x *graph) squared(q *hnsw.Query) bool {
+	return x.codec.metric == L2 || q.Linking && x.codec.metric == Dot
+}
+
+func (x *graph) distances(s *searcher, q *query, ids []uint32, out, missed, norms []float32) {
+	x.Distances(&q.Query, ids, out, s.scratch)
+	b := x.bases.Load()
+	for i, id := range ids {
+		info := b.Info(id)
+		missed[i], norms[i] = info.Missed, info.Norm
+	}
+}
+
+func (x *graph) search(s *searcher, q *query, _, ef int, hide func(uint32) bool) ([]hnsw.Candidate, int) {
+	return x.hnsw.Search(s.graph, &q.Query, ef, hide)
+}
+
+// Links implements hnsw.Memory.
+func (x *graph) Links(row uint32) []uint32 { return x.bases.Load().Links(row) }
+
+// Upper implements hnsw.Memory.
+func (x *graph) Upper(row uint32, level int) []uint32 {
+	b := x.bases.Load()
+	return b.Upper(*b.UpperIndex(row)>>levelBits + uint32(level) - 1)
+}
+
+// Level implements hnsw.Memory.
+func (x *graph) Level(row uint32) int {
+	return int(*x.bases.Load().UpperIndex(row) & (1<<levelBits - 1))
+}
+
+// Entry implements hnsw.Memory.
+func (x *graph) Entry() *uint64 { return &x.file.State().Entry }

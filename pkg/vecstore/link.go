@@ -1,0 +1,210 @@
+package vecstore
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+)
+
+// Linking bounds the threads that link rows, in all shards that share it.
+type Linking struct{ tokens chan struct{} }
+
+// NewLinking allows so many threads.
+func NewLinking(threads int) *Linking {
+	return &Linking{tokens: make(chan struct{}, max(threads, 1))}
+}
+
+// take waits for a thread, and takes up to n if they are free.
+func (l *Linking) take(n int) int {
+	l.tokens <- struct{}{}
+	taken := 1
+	for taken < n {
+		select {
+		case l.tokens <- struct{}{}:
+			taken++
+		default:
+			return taken
+		}
+	}
+	return taken
+}
+
+func (l *Linking) give(n int) {
+	for range n {
+		<-l.tokens
+	}
+}
+
+// linker moves rows from the tails of a shard into their graphs, in a goroutine of its own.
+type linker struct {
+	mu      sync.Mutex
+	waiting map[*space]bool
+	queue   []*space
+	signal  chan struct{}
+	quit    chan struct{}
+	done    sync.WaitGroup
+	failed  atomic.Pointer[error]
+}
+
+func (l *linker) prepare() {
+	l.waiting, l.signal, l.quit = map[*space]bool{}, make(chan struct{}, 1), make(chan struct{})
+}
+
+func (l *linker) start(s *Shard) {
+	l.done.Go(func() { l.run(s) })
+}
+
+// stop ends the goroutine, at the end of the block that it is at.
+func (l *linker) stop() {
+	close(l.quit)
+	l.done.Wait()
+}
+
+// wake has the linker look at a space.
+func (l *linker) wake(sp *space) {
+	l.mu.Lock()
+	if !l.waiting[sp] {
+		l.waiting[sp] = true
+		l.queue = append(l.queue, sp)
+	}
+	l.mu.Unlock()
+	select {
+	case l.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (l *linker) next() *space {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	sp := l.queue[0]
+	l.queue = l.queue[1:]
+	delete(l.waiting, sp)
+	return sp
+}
+
+// run links one block of one space after the other, in turn.
+func (l *linker) run(s *Shard) {
+	for {
+		select {
+		case <-l.quit:
+			return
+		default:
+		}
+		sp := l.next()
+		if sp == nil {
+			select {
+			case <-l.signal:
+			case <-l.quit:
+				return
+			}
+			continue
+		}
+		if sp.gone.Load() {
+			s.remove(sp)
+			continue
+		}
+		more, err := s.linkBlock(sp)
+		l.note(err)
+		if more && err == nil {
+			l.wake(sp)
+		}
+	}
+}
+
+func (l *linker) note(err error) {
+	if err == nil {
+		l.failed.Store(nil)
+		return
+	}
+	l.failed.Store(&err)
+}
+
+// Linking returns why rows could not be linked when that was last tried, a full disk for one; nil when they were. They
+// are searchable all the same, by scanning, and it is tried again with the next rows.
+func (s *Shard) Linking() error {
+	if err := s.linker.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// settled is told that rows of a space were applied. Where too many wait to be linked, it links some, so that ingest is
+// no faster than the graph is built.
+func (l *linker) settled(s *Shard, sp *space) {
+	g := sp.gen.Load()
+	if !s.linkable(sp, g) {
+		return
+	}
+	l.wake(sp)
+	for g.settled.Load()-min(g.linked(), g.settled.Load()) > s.opt.TailRows && g.engine.Load() != nil {
+		if more, err := s.linkBlock(sp); err != nil || !more {
+			return
+		}
+		g = sp.gen.Load()
+	}
+}
+
+// linkable tells whether a space has a block of rows for its graph.
+func (s *Shard) linkable(sp *space, g *generation) bool {
+	if sp.def.Engine == EngineExact {
+		return false
+	}
+	n := g.settled.Load()
+	return n-min(n, g.linked()) >= blockRows && (g.engine.Load() != nil || n >= s.opt.GraphRows)
+}
+
+// linkBlock links one block of a space, and tells whether there is another one.
+func (s *Shard) linkBlock(sp *space) (more bool, err error) {
+	sp.linking.Lock()
+	defer sp.linking.Unlock()
+	g := sp.gen.Load()
+	if sp.gone.Load() || s.closed.Load() || !s.linkable(sp, g) {
+		return false, nil
+	}
+	if err := s.warm(sp); err != nil {
+		return false, err
+	}
+	threads := s.opt.Linking.take(s.opt.LinkThreads)
+	defer s.opt.Linking.give(threads)
+	err = columns.Guard(func() error {
+		e := g.engine.Load()
+		if e == nil {
+			if e, err = s.begin(sp, g); err != nil {
+				return err
+			}
+			g.engine.Store(e)
+		}
+		if err := e.link(e.linked()+blockRows, threads); err != nil {
+			return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	g.tail.drop(g.linked())
+	return s.linkable(sp, g), nil
+}
+
+// begin makes the index of a generation that has none yet.
+func (s *Shard) begin(sp *space, g *generation) (*engine, error) {
+	if sp.def.Engine == EngineCoder {
+		return &engine{newCoder(g)}, nil
+	}
+	file, err := s.createColumns(sp)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.nameColumns(sp, file); err != nil {
+		file.Drop()
+		return nil, errors.Join(err, file.Close())
+	}
+	return &engine{newGraph(g, file)}, nil
+}

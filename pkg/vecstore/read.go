@@ -1,0 +1,149 @@
+package vecstore
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
+
+// read returns the record of a row, in buf, which it may replace.
+func (s *Shard) read(g *generation, row uint32, buf []byte) (rows.Record, []byte, error) {
+	m := g.meta.at(row)
+	for {
+		ref := rows.Ref(m.ref.Load())
+		if ref == 0 {
+			return rows.Record{}, buf, errMovedOn // reclaimed since the row was seen to be there
+		}
+		rec, buf, err := s.log.Read(ref, buf)
+		switch {
+		case errors.Is(err, rows.ErrMoved) && rows.Ref(m.ref.Load()) != ref:
+			continue
+		case errors.Is(err, rows.ErrMoved):
+			return rec, buf, errMovedOn // in a generation that has been replaced
+		case err == nil && rec.Sequence != m.sequence:
+			err = fmt.Errorf("%w: the record at %v is of sequence %d, and should be of %d", ErrCorrupt, ref, rec.Sequence, m.sequence)
+		}
+		return rec, buf, err
+	}
+}
+
+// load returns what a row has, in memory of its own.
+func (s *Shard) load(sp *space, g *generation, row uint32) (Row, error) {
+	rec, _, err := s.read(g, row, nil)
+	if err != nil {
+		return Row{}, err
+	}
+	out := Row{ID: string(rec.ID), Sequence: rec.Sequence, ExpiresAt: rec.Expires, Body: rec.Body, Vector: rec.Vector}
+	if rec.Encoding != rows.F32 {
+		v, err := sp.codec.load(nil, rec.Encoding, rec.Vector)
+		if err != nil {
+			return Row{}, err
+		}
+		out.Vector = event.AppendF32(nil, v)
+	}
+	return out, nil
+}
+
+// find returns the row of an id that a view sees.
+func (s *Shard) find(sp *space, v *view, id string) (row uint32, ok bool, err error) {
+	key := s.log.Key(id)
+	if row, ok := v.lookup(key); ok || v.asOf == 0 {
+		return row, ok, nil
+	}
+	// An older version. Which rows it could be is known to the row log alone; reads of the past by id are rare.
+	var buf []byte
+	for row := v.g.high.Load(); row > 0; {
+		row--
+		if !v.g.suspects.load().has(row) || !v.visible(row) {
+			continue
+		}
+		var rec rows.Record
+		if rec, buf, err = s.read(v.g, row, buf); err != nil {
+			return 0, false, err
+		}
+		if string(rec.ID) == id {
+			return row, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// Get returns the observations of these ids that are there.
+func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
+	sp, err := s.readable(name, at.AsOf)
+	if err != nil {
+		return nil, err
+	}
+	var found []Row
+	for _, id := range ids {
+		row, ok, err := s.getOne(sp, id, at)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, row)
+		}
+	}
+	return found, nil
+}
+
+func (s *Shard) getOne(sp *space, id string, at At) (out Row, ok bool, err error) {
+	for {
+		v := sp.view(at)
+		row, ok, err := s.find(sp, &v, id)
+		if err == nil && ok {
+			out, err = s.load(sp, v.g, row)
+		}
+		if !errors.Is(err, errMovedOn) {
+			return out, ok, err
+		}
+	}
+}
+
+// List returns the newest observations of a space whose sequence is below before (0 for any), newest first, and
+// whether there are more.
+func (s *Shard) List(name string, before uint64, limit int, at At) (page []Row, more bool, err error) {
+	sp, err := s.readable(name, at.AsOf)
+	if err != nil {
+		return nil, false, err
+	}
+	for {
+		page, more, err := s.list(sp, before, max(limit, 0), at)
+		if !errors.Is(err, errMovedOn) {
+			return page, more, err
+		}
+	}
+}
+
+func (s *Shard) list(sp *space, before uint64, limit int, at At) (page []Row, more bool, err error) {
+	v := sp.view(at)
+	high := v.g.high.Load()
+	if before != 0 {
+		high = min(high, v.g.below(before))
+	}
+	// Rows stand in the order of their sequences.
+	for row := high; row > 0; {
+		row--
+		if !v.visible(row) {
+			continue
+		}
+		if len(page) == limit {
+			return page, true, nil
+		}
+		out, err := s.load(sp, v.g, row)
+		if err != nil {
+			return nil, false, err
+		}
+		page = append(page, out)
+	}
+	return page, false, nil
+}
+
+// below returns how many rows have sequences below one.
+func (g *generation) below(sequence uint64) uint32 {
+	n := g.numbered.Load()
+	return uint32(sort.Search(int(n), func(row int) bool { return g.meta.at(uint32(row)).sequence >= sequence }))
+}

@@ -1,0 +1,140 @@
+package rows
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/engram-memory/engram/pkg/vfs"
+)
+
+// file is a segment and its index. Readers hold it while they read; the log holds it as long as it is in the table. When
+// nobody does any more, the segment is closed, and removed if the log has let go of it.
+type file struct {
+	fsys vfs.FS
+	dir  string
+	id   uint32
+	seg  vfs.File
+	// idx is open in the last segment alone, and nil elsewhere. Of who holds logMu.
+	idx vfs.File
+	// length and entries are how far the segment and its index go. Those of the last segment are of who holds logMu.
+	length  int64
+	entries uint32
+
+	holds   atomic.Int64
+	retired atomic.Bool
+}
+
+func (f *file) segPath() string { return filepath.Join(f.dir, segmentName(f.id)) }
+func (f *file) idxPath() string { return filepath.Join(f.dir, indexName(f.id)) }
+
+// hold keeps the file open, and tells whether it still was.
+func (f *file) hold() bool {
+	for {
+		n := f.holds.Load()
+		if n == 0 {
+			return false
+		}
+		if f.holds.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release ends a hold. Only the last one has an error to return.
+func (f *file) release() error {
+	if f.holds.Add(-1) > 0 {
+		return nil
+	}
+	err := f.seg.Close()
+	if f.retired.Load() {
+		err = errors.Join(err, f.remove())
+	}
+	return err
+}
+
+// remove removes the names of the file from the directory.
+func (f *file) remove() error {
+	err := errors.Join(removeFile(f.fsys, f.segPath()), removeFile(f.fsys, f.idxPath()))
+	if err != nil {
+		return fmt.Errorf("removing a segment: %w", err)
+	}
+	return nil
+}
+
+// removeFile removes a file, if it is there.
+func removeFile(fsys vfs.FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// closeIndex closes the index of a segment that is not written to any more.
+func (f *file) closeIndex() error {
+	if f.idx == nil {
+		return nil
+	}
+	err := f.idx.Close()
+	f.idx = nil
+	return err
+}
+
+// read returns a checked record, and the buffer that it points into.
+func (f *file) read(r Ref, buf []byte) (Record, []byte, error) {
+	n := r.Length()
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:cap(buf)]
+	if _, err := f.seg.ReadAt(buf[:n], r.Offset()); err == io.EOF {
+		return Record{}, buf, fmt.Errorf("%w: the record of %s at %d is cut off", ErrCorrupt, f.segPath(), r.Offset())
+	} else if err != nil {
+		return Record{}, buf, fmt.Errorf("reading a record of %s at %d: %w", f.segPath(), r.Offset(), err)
+	}
+	// What is behind the record in the buffer takes what was compressed.
+	rec, length, grown, err := parseRecord(buf[:n:n], buf[n:])
+	if err == errTorn || err == nil && length != n {
+		return Record{}, buf, fmt.Errorf("%w: the record of %s at %d does not match its checksum", ErrCorrupt, f.segPath(), r.Offset())
+	}
+	if err != nil {
+		return Record{}, buf, fmt.Errorf("the record of %s at %d: %w", f.segPath(), r.Offset(), err)
+	}
+	if cap(grown) > cap(buf)-n {
+		buf = make([]byte, n+cap(grown)) // for the next one; this record has its memory
+	}
+	return rec, buf, nil
+}
+
+// table is which files there are. It is not changed, but replaced.
+type table struct {
+	// order has the segments of the log, the last one being written to.
+	order []*file
+	// byID has those, the ones that were rewritten and are not retired yet, and the new ones that are not in the log yet.
+	byID map[uint32]*file
+}
+
+func (t *table) last() *file {
+	if len(t.order) == 0 {
+		return nil
+	}
+	return t.order[len(t.order)-1]
+}
+
+// segments is the list for the manifest.
+func (t *table) segments() []Segment { return segmentsOf(t.order) }
+
+// segmentsOf names files of which the last one is written to.
+func segmentsOf(order []*file) []Segment {
+	list := make([]Segment, len(order))
+	for i, f := range order {
+		list[i] = Segment{ID: f.id}
+		if i < len(order)-1 {
+			list[i].Length, list[i].Entries = f.length, f.entries
+		}
+	}
+	return list
+}

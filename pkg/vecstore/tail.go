@@ -1,0 +1,159 @@
+package vecstore
+
+import (
+	"math"
+	"sync/atomic"
+
+	"github.com/engram-memory/engram/pkg/vector"
+)
+
+const (
+	// blockRows is how many rows are linked in one go, and what a chunk of the tail holds at the most.
+	blockRows  = 256
+	blockShift = 8
+	// firstTailRows is the smallest chunk: the tail of a small space is small.
+	firstTailRows = 16
+)
+
+// tail has the int8 codes of the rows that are not in the graph, to be scanned. Its chunks are on the heap: whoever looks at
+// one keeps it there, so a chunk can be let go at any time. Codes are in the order of components that bit planes want.
+//
+// One goroutine writes (who applies). A chunk whose room is used up is replaced by a larger copy.
+type tail struct {
+	size   int // bytes of a code
+	chunks atomic.Pointer[[]atomic.Pointer[tailChunk]]
+	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone.
+	loaded atomic.Bool
+	bytes  atomic.Int64
+	buf    []float32
+	codes  []int8
+}
+
+type tailChunk struct {
+	codes []int8
+	info  []tailInfo
+}
+
+// put adds the code of a row, from its vector as it is stored. It does nothing while the tail is not loaded: the row log
+// has the vector.
+func (t *tail) put(row uint32, c *codec, stored []byte) error {
+	if !t.loaded.Load() {
+		return nil
+	}
+	return t.add(row, c, stored)
+}
+
+func (t *tail) add(row uint32, c *codec, stored []byte) error {
+	v, err := c.load(t.buf, c.encoding(), stored)
+	if err != nil {
+		return err
+	}
+	t.buf = v
+	if t.codes == nil {
+		t.codes = make([]int8, c.dim)
+	}
+	chunk, i := t.room(row), int(row%blockRows)
+	chunk.info[i] = c.code(chunk.codes[i*t.size:(i+1)*t.size], v, t.codes)
+	return nil
+}
+
+// room returns the chunk of a row, which has a place for it.
+func (t *tail) room(row uint32) *tailChunk {
+	n, i := int(row>>blockShift), int(row%blockRows)
+	var slots []atomic.Pointer[tailChunk]
+	if p := t.chunks.Load(); p != nil {
+		slots = *p
+	}
+	if n >= len(slots) {
+		grown := make([]atomic.Pointer[tailChunk], max(n+1, 2*len(slots)))
+		for j := range slots {
+			grown[j].Store(slots[j].Load())
+		}
+		slots = grown
+		t.chunks.Store(&slots)
+	}
+	old := slots[n].Load()
+	if old != nil && i < len(old.info) {
+		return old
+	}
+	size := firstTailRows
+	for size <= i {
+		size *= 2
+	}
+	if n > 0 {
+		size = blockRows
+	}
+	chunk := &tailChunk{codes: make([]int8, size*t.size), info: make([]tailInfo, size)}
+	grown := size
+	if old != nil {
+		copy(chunk.codes, old.codes)
+		copy(chunk.info, old.info)
+		grown -= len(old.info)
+	}
+	slots[n].Store(chunk)
+	t.bytes.Add(int64(grown) * int64(t.size+8))
+	return chunk
+}
+
+// chunk returns the chunk of a row, nil when it is not there (any more).
+func (t *tail) chunk(row uint32) *tailChunk {
+	p := t.chunks.Load()
+	if p == nil || int(row>>blockShift) >= len(*p) {
+		return nil
+	}
+	return (*p)[row>>blockShift].Load()
+}
+
+// code returns the code of a row that is in the tail.
+func (t *tail) code(row uint32) ([]int8, tailInfo) {
+	c, i := t.chunk(row), int(row%blockRows)
+	return c.codes[i*t.size : (i+1)*t.size], c.info[i]
+}
+
+// drop lets go of the chunks whose rows are all below a row.
+func (t *tail) drop(below uint32) {
+	p := t.chunks.Load()
+	if p == nil {
+		return
+	}
+	for n := range min(int(below>>blockShift), len(*p)) {
+		if c := (*p)[n].Swap(nil); c != nil {
+			t.bytes.Add(-int64(len(c.info)) * int64(t.size+8))
+		}
+	}
+}
+
+// evict lets go of everything.
+func (t *tail) evict() {
+	t.loaded.Store(false)
+	t.chunks.Store(nil)
+	t.bytes.Store(0)
+}
+
+// scan calls visit with the distances of the rows from..to, one chunk at a time; those that applied says false of have none,
+// and stand at infinity. It returns false when a chunk is gone: its rows have been linked, or the tail was evicted, since
+// the caller looked.
+func (t *tail) scan(c *codec, q *query, from, to uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) bool {
+	var dots [blockRows]int32
+	var out [blockRows]float32
+	for from < to {
+		end := min(to, (from|(blockRows-1))+1)
+		chunk, i := t.chunk(from), int(from%blockRows)
+		if chunk == nil {
+			return false
+		}
+		// Rows that are not applied yet may have no place at the end.
+		if n := min(int(end-from), len(chunk.info)-i); n > 0 {
+			vector.DotI8Block(q.Code, chunk.codes[i*t.size:], t.size, dots[:n])
+			info := chunk.info[i : i+n]
+			for j, d := range dots[:n] {
+				if out[j] = float32(math.Inf(1)); applied(from + uint32(j)) {
+					out[j] = c.distance(float32(d)*info[j].scale*q.Scale, info[j].norm)
+				}
+			}
+			visit(from, out[:n], info)
+		}
+		from = end
+	}
+	return true
+}

@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+)
+
+// Every copy of a shard hears a compaction, and says what it did; what is left is what was there.
+func TestEveryCopyIsCompacted(t *testing.T) {
+	const rows = 60
+	w := newWorld(t)
+	keepNothing := func(o *Options) { o.Config.Index.KeepVersions = 0 }
+	first := w.start(keepNothing)
+	second := w.start(func(o *Options) {
+		keepNothing(o)
+		o.Config.Name, o.Config.Dir = "w1", t.TempDir()
+	})
+	events := append([]*api.LogEvent{define("a", 3)}, several(0, rows)...)
+	last := w.publish(append(events, several(0, rows/2)...)...) // a half of them again
+	first.reach(t, last)
+	second.reach(t, last)
+	sub, err := w.conn.NC.SubscribeSync(w.conn.NC.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := proto.Marshal(&api.CompactRequest{Space: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.conn.NC.PublishRequest(bus.ShardSubject(0, bus.VerbCompact), sub.Subject, body); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		msg, err := sub.NextMsgWithContext(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := new(api.CompactResponse)
+		if err := proto.Unmarshal(msg.Data, resp); err != nil || len(resp.GetCopies()) != 1 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		c := resp.GetCopies()[0]
+		seen[c.GetWorker()] = true
+		if c.GetError() != nil || c.GetRowsBefore() != rows+rows/2 || c.GetRowsAfter() != rows || c.GetRowsReclaimed() != rows/2 ||
+			c.GetLogBytesBefore() == 0 || c.GetLogBytesAfter() > c.GetLogBytesBefore() {
+			t.Errorf("%v", c)
+		}
+	}
+	if !seen["w0"] || !seen["w1"] {
+		t.Errorf("compacted were %v", seen)
+	}
+	w.expectAll(0, rows)
+
+	// A copy that cannot says so under its name, for others may.
+	resp := new(api.CompactResponse)
+	if code := w.ask(bus.VerbCompact, &api.CompactRequest{Space: "nowhere"}, resp); code != "" || resp.GetCopies()[0].GetError().GetCode() != "unknown_space" {
+		t.Errorf("a space that is not there: %q %v", code, resp)
+	}
+	if code := w.ask(bus.VerbCompact, &api.CompactRequest{Space: "No Space"}, resp); code != "invalid_space" {
+		t.Errorf("what is no space: %q", code)
+	}
+}

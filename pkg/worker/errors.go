@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// storeError says in the contract's words why the store refused an event or a request.
+func storeError(err error) *wire.Error {
+	for _, c := range []struct {
+		is    error
+		code  wire.Code
+		field string
+	}{
+		{vecstore.ErrUnknownSpace, wire.CodeUnknownSpace, "space"},
+		{vecstore.ErrDimension, wire.CodeWrongDimension, "embedding"},
+		{vecstore.ErrDefinition, wire.CodeInvalidArgument, "space"},
+		{vecstore.ErrTooLarge, wire.CodeTooLarge, ""},
+		{vecstore.ErrNotFound, wire.CodeNotFound, "id"},
+		{vecstore.ErrGone, wire.CodeGone, "as_of"},
+		{vecstore.ErrUnsupported, wire.CodeUnsupported, ""},
+		{vecstore.ErrClosed, wire.CodeUnavailable, ""},
+		{context.DeadlineExceeded, wire.CodeDeadline, ""},
+	} {
+		if errors.Is(err, c.is) {
+			return wire.Errorf(c.code, c.field, "%v", err)
+		}
+	}
+	return wire.Errorf(wire.CodeInternal, "", "%v", err)
+}
+
+// diskFailed tells the failures of a disk from those of what was asked of it: full, over a quota, read-only, broken.
+func diskFailed(err error) bool {
+	if errors.Is(err, vecstore.ErrFailed) {
+		return true
+	}
+	var errno syscall.Errno
+	var path *fs.PathError
+	return errors.As(err, &errno) || errors.As(err, &path)
+}
+
+// refusal is storeError for a request. What is wrong with the files of a copy is for its log, and not for a client, who
+// is told whether another copy may do better.
+func (v *service) refusal(err error) *wire.Error {
+	damaged := errors.Is(err, vecstore.ErrCorrupt)
+	if !damaged && !diskFailed(err) {
+		return storeError(err)
+	}
+	v.s.log.Error().Err(err).Msg("a request failed at the files of this copy")
+	if damaged {
+		return wire.Errorf(wire.CodeInternal, "", "what this copy of shard %d has on its disk is damaged; the log of worker %s says more", v.s.number, v.s.w.Config.Name)
+	}
+	return wire.Errorf(wire.CodeUnavailable, "", "the disk of this copy of shard %d failed; send the request again, and look into the log of worker %s",
+		v.s.number, v.s.w.Config.Name)
+}
