@@ -16,10 +16,10 @@ import (
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure the pipeline or the queue on this machine",
-		Long:  "Measure the pipeline or the queue on this machine. Nothing outside of a temporary directory is touched.",
+		Short: "Measure the pipeline, the index or the queue on this machine",
+		Long:  "Measure the pipeline, the index or the queue on this machine. Nothing outside of a temporary directory is touched.",
 	}
-	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand())
+	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand())
 	return cmd
 }
 

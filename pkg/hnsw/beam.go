@@ -40,8 +40,9 @@ func (b *beam) bound() float32 {
 	return b.entries[len(b.entries)-1].distance
 }
 
-// insert puts a candidate, which may be marked as hidden, where it belongs; its distance is below the bound.
-func (b *beam) insert(distance float32, marked uint32) {
+// insert puts a candidate, which may be marked as hidden, where it belongs, and returns where that is; its distance is below
+// the bound.
+func (b *beam) insert(distance float32, marked uint32) int {
 	e := b.entries
 	if marked&hidden == 0 {
 		b.counted++
@@ -69,6 +70,7 @@ func (b *beam) insert(distance float32, marked uint32) {
 	if lo < b.next {
 		b.next = lo
 	}
+	return lo
 }
 
 // pop returns the nearest candidate that is not expanded, and marks it so.

@@ -66,7 +66,7 @@ type Query struct {
 }
 
 // Rows is what the graph knows of the vectors. Both distances are the smaller the nearer, and comparable with each other;
-// scratch has room for as many words as there are ids.
+// scratch has room for twice as many words as there are ids.
 type Rows interface {
 	// Load makes q the query that is the vector of a row.
 	Load(row uint32, q *Query)

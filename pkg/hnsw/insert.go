@@ -82,6 +82,9 @@ func (b *block) prepare(g *Graph, from, to uint32, skip func(uint32) bool) {
 	}
 }
 
+// chooseFrom times M are the candidates, by their estimates, that neighbours are chosen from; hardly one beyond is.
+const chooseFrom = 3
+
 // connect finds and writes the neighbours of a row in all its layers.
 func (g *Graph) connect(s *Searcher, row, ep uint32, top int, ok bool) {
 	b := &g.block
@@ -106,7 +109,7 @@ func (g *Graph) connect(s *Searcher, row, ep uint32, top int, ok bool) {
 			ep, d = s.beam.entries[0].marked&rowMask, s.beam.entries[0].distance
 		}
 		g.among(s, q, row, l)
-		s.collect()
+		s.collect(chooseFrom * g.cfg.M)
 		g.refine(s, q)
 		chosen := b.chosen[i*b.stride+l]
 		list := g.list(row, l)
@@ -207,4 +210,3 @@ func spread(threads, n int, do func(thread, i int)) {
 	}
 	all.Wait()
 }
-

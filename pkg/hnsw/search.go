@@ -5,6 +5,9 @@ import (
 	"math"
 	"slices"
 	"sync/atomic"
+	"unsafe"
+
+	"github.com/engram-memory/engram/pkg/vector"
 )
 
 var inf = float32(math.Inf(1))
@@ -42,15 +45,15 @@ func (s *Searcher) begin(n uint32) {
 
 func (s *Searcher) room(n int) {
 	if cap(s.ids) < n {
-		s.ids, s.dist, s.scratch = make([]uint32, n), make([]float32, n), make([]int32, n)
+		s.ids, s.dist, s.scratch = make([]uint32, n), make([]float32, n), make([]int32, 2*n)
 	}
 }
 
-// Search returns the rows nearest to q that the graph finds with a candidate list of ef, nearest first, at most ef. The way
-// is found by estimates, what was found is put in order by distances. Rows that hide says true of, when it is set, are
+// Search returns the rows nearest to q that the graph finds with a candidate list of ef, nearest first, at most keep of
+// them. The way is found by estimates, the first keep of what was found are put in order by distances. Rows that hide says true of, when it is set, are
 // passed through and not returned. visited is how many rows were compared. The result is the searcher's, until its next
 // search.
-func (g *Graph) Search(s *Searcher, q *Query, ef int, hide func(row uint32) bool) (found []Candidate, visited int) {
+func (g *Graph) Search(s *Searcher, q *Query, ef, keep int, hide func(row uint32) bool) (found []Candidate, visited int) {
 	n := g.len.Load()
 	ep, top, ok := g.entry()
 	if n == 0 || !ok || ep >= n {
@@ -68,15 +71,18 @@ func (g *Graph) Search(s *Searcher, q *Query, ef int, hide func(row uint32) bool
 	s.beam.reset(ef)
 	s.enter(ep, d, hide)
 	visited += g.searchLayer(s, q, 0, n, hide)
-	s.collect()
+	s.collect(keep)
 	g.refine(s, q)
 	return s.pool, visited
 }
 
-// collect makes what the beam holds, less the hidden ones, the pool.
-func (s *Searcher) collect() {
+// collect makes the first candidates of the beam, less the hidden ones, the pool.
+func (s *Searcher) collect(n int) {
 	s.pool = s.pool[:0]
 	for _, e := range s.beam.entries {
+		if len(s.pool) == n {
+			return
+		}
 		if e.marked&hidden == 0 {
 			s.pool = append(s.pool, Candidate{e.distance, e.marked & rowMask})
 		}
@@ -111,7 +117,7 @@ func SortByDistance(c []Candidate) {
 // one returns the estimate of one row.
 func (s *Searcher) one(rows Rows, q *Query, row uint32) float32 {
 	s.ids = append(s.ids[:0], row)
-	rows.Estimates(q, s.ids, s.dist[:1], s.scratch[:1])
+	rows.Estimates(q, s.ids, s.dist[:1], s.scratch)
 	return s.dist[0]
 }
 
@@ -148,26 +154,25 @@ func (g *Graph) descend(s *Searcher, q *Query, row uint32, d float32, level int,
 	}
 }
 
+// together is how many rows are compared at once as a rule: the lists of so many candidates are followed. Comparing few at
+// a time would leave the memory idle, and following many candidates before anything is known of the first looks at rows
+// that are of no use.
+const together = 16
+
 // searchLayer runs the beam until it has nothing to expand.
 func (g *Graph) searchLayer(s *Searcher, q *Query, level int, n uint32, hide func(uint32) bool) (visited int) {
-	number, marks := s.number, s.visited[:n]
+	s.room(together + g.cfg.LinkWords())
 	for {
-		row, ok := s.beam.pop()
-		if !ok {
-			return visited
-		}
-		list := g.list(row, level)
-		count := min(int(atomic.LoadUint32(&list[0])), len(list)-1)
-		ids := s.ids[:0]
-		for i := 1; i <= count; i++ {
-			id := atomic.LoadUint32(&list[i])
-			if id < uint32(len(marks)) && marks[id] != number {
-				marks[id] = number
-				ids = append(ids, id)
+		ids, more := s.ids[:0], true
+		for len(ids) < together {
+			var row uint32
+			if row, more = s.beam.pop(); !more {
+				break
 			}
+			ids = s.unseen(ids, g.list(row, level), n)
 		}
 		if len(ids) == 0 {
-			continue
+			return visited
 		}
 		dist := s.dist[:len(ids)]
 		g.rows.Estimates(q, ids, dist, s.scratch)
@@ -181,10 +186,33 @@ func (g *Graph) searchLayer(s *Searcher, q *Query, level int, n uint32, hide fun
 			if hide != nil && hide(id) {
 				id |= hidden
 			}
-			s.beam.insert(d, id)
+			if s.beam.insert(d, id) < s.beam.next+together {
+				// Its list may be one of the next, and is on its way to the cache while other rows are dealt with.
+				vector.Prefetch(unsafe.Pointer(unsafe.SliceData(g.list(ids[i], level))))
+			}
 			bound = s.beam.bound()
 		}
 	}
+}
+
+// unseen appends the rows of a list that have no mark yet, and marks them. Every second one has, at random, so there is no
+// branch on it.
+func (s *Searcher) unseen(ids, list []uint32, rows uint32) []uint32 {
+	count := min(int(atomic.LoadUint32(&list[0])), len(list)-1)
+	marks, number, n := s.visited[:rows], s.number, len(ids)
+	ids = ids[:n+count]
+	for i := range list[1 : 1+count] {
+		id := atomic.LoadUint32(&list[1+i])
+		if int(id) >= len(marks) {
+			continue // it is being linked
+		}
+		ids[n] = id
+		if marks[id] != number {
+			n++
+		}
+		marks[id] = number
+	}
+	return ids[:n]
 }
 
 // appendList appends the row numbers of a list that are below n.

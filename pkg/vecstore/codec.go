@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/engram-memory/engram/pkg/event"
@@ -24,13 +25,15 @@ type codec struct {
 	rotation *vector.Rotation
 	// width is that of a bit plane, in bytes; codeSize that of an int8 code in the order of the planes.
 	width, codeSize int
+	ones            []int8 // as many as a code has
 }
 
 func newCodec(d *Definition) *codec {
 	dim := int(d.Dimension)
+	size := vector.PlaneQuerySize(dim)
 	return &codec{
 		dim: dim, metric: d.Metric, vectors: d.Vectors, rotation: vector.NewRotation(dim, rotationSeed),
-		width: vector.PlaneWidth(dim), codeSize: vector.PlaneQuerySize(dim),
+		width: vector.PlaneWidth(dim), codeSize: size, ones: slices.Repeat([]int8{1}, size),
 	}
 }
 
@@ -109,25 +112,21 @@ type query struct {
 	hnsw.Query
 	raw  []float32 // as it was given, for the final scores
 	norm float64   // length of raw
-	err  float32   // length of what the int8 code of the query misses
-	size float32   // length of what it has
+	err  float32   // bounds the length of what the int8 code of the query misses
+	size float32   // bounds the length of what it has
 }
 
-// query prepares a vector that is looked for.
-func (c *codec) query(raw []float32) *query {
-	q := &query{raw: raw, norm: math.Sqrt(vector.SumSquares(raw))}
-	v := append(make([]float32, 0, c.dim), raw...)
-	natural := make([]int8, c.dim)
-	q.Code = make([]int8, c.codeSize)
-	info := c.code(q.Code, v, natural)
-	q.Scale, q.Norm, q.Sum = info.scale, info.norm, vector.SumI8(natural)
-	var missed, has float64
-	for i, x := range v {
-		y := float64(natural[i]) * float64(info.scale)
-		missed += (float64(x) - y) * (float64(x) - y)
-		has += y * y
-	}
-	q.err, q.size = float32(math.Sqrt(missed)), float32(math.Sqrt(has))
+// query prepares a vector that is looked for, in the memory of a search.
+func (c *codec) query(w *searcher, raw []float32) *query {
+	q := &w.query
+	q.raw, q.norm = raw, math.Sqrt(vector.SumSquares(raw))
+	w.vector = append(w.vector[:0], raw...)
+	w.natural = resize(w.natural, c.dim)
+	q.Code = resize(q.Code, c.codeSize)
+	info := c.code(q.Code, w.vector, w.natural)
+	q.Scale, q.Norm, q.Sum = info.scale, info.norm, vector.DotI8(q.Code, c.ones)
+	q.err = c.missedByInt8(info.scale)
+	q.size = float32(math.Sqrt(float64(info.norm))) + q.err
 	return q
 }
 
@@ -178,9 +177,9 @@ func (c *codec) missedByInt8(scale float32) float32 {
 	return scale * float32(0.5*math.Sqrt(float64(c.dim)))
 }
 
-func resize(v []float32, n int) []float32 {
+func resize[T any](v []T, n int) []T {
 	if cap(v) < n {
-		return make([]float32, n)
+		return make([]T, n)
 	}
 	return v[:n]
 }

@@ -24,7 +24,7 @@ func columnsName(space, generation uint32) string {
 func (s *Shard) columnsHeader(sp *space, generation uint32) columns.Header {
 	return columns.Header{
 		Epoch: s.src.Epoch, Shard: s.src.Shard, CreatedAt: s.src.CreatedAt,
-		Space: sp.number, Generation: generation, Layout: sp.codec.layout(),
+		Space: sp.number, Generation: generation, Layout: sp.codec.layout(s.opt.Graph),
 	}
 }
 

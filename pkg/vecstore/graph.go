@@ -3,8 +3,6 @@ package vecstore
 import (
 	"math"
 	"sync"
-	"sync/atomic"
-	"unsafe"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
@@ -21,49 +19,26 @@ type graph struct {
 	codec *codec
 	file  *columns.File
 	hnsw  *hnsw.Graph
-	bases atomic.Pointer[bases]
-	// moments is the number of slots for upper lists that are given out; of who links.
+	// slots is the number of slots for upper lists that are given out; of who links.
 	slots uint32
 }
 
-// bases is where the planes begin in each chunk of the columns.
-type bases struct {
-	*columns.Chunks
-	sketch, rest []*byte
-}
-
-// graphConfig is that of every graph, and decides on the layout of its columns.
-func graphConfig() hnsw.Config { return hnsw.DefaultConfig() }
-
 // layout is that of the columns of a space.
-func (c *codec) layout() columns.Layout {
-	cfg := graphConfig()
-	return columns.LayoutFor(c.dim, planes*c.width, cfg.LinkWords(), cfg.UpperWords())
+func (c *codec) layout(cfg hnsw.Config) columns.Layout {
+	return columns.LayoutFor(c.dim, c.width, (planes-1)*c.width, cfg.LinkWords(), cfg.UpperWords())
 }
 
 const planes = 4
 
-func newGraph(g *generation, file *columns.File) *graph {
+func newGraph(g *generation, file *columns.File, cfg hnsw.Config) *graph {
 	x := &graph{gen: g, codec: g.space.codec, file: file, slots: uint32(file.State().Slots.Load())}
-	x.rebase()
 	n := uint32(file.State().Linked.Load())
-	x.hnsw = hnsw.New(graphConfig(), x, x, n)
+	x.hnsw = hnsw.New(cfg, x, x, n)
 	if row, _, ok := x.hnsw.EntryPoint(); n > 0 && (!ok || row >= n) {
 		// The process died after the entry point was replaced and before the block counted.
 		x.hnsw.ChooseEntryPoint()
 	}
 	return x
-}
-
-// rebase looks at the chunks that the file has now.
-func (x *graph) rebase() {
-	b := &bases{Chunks: x.file.Chunks()}
-	for _, code := range b.Codes {
-		p := (*byte)(unsafe.Pointer(code))
-		b.sketch = append(b.sketch, p)
-		b.rest = append(b.rest, (*byte)(unsafe.Add(unsafe.Pointer(p), x.codec.width)))
-	}
-	x.bases.Store(b)
 }
 
 func (x *graph) linked() uint32 { return x.hnsw.Len() }
@@ -79,10 +54,9 @@ func (x *graph) link(to uint32, threads int) error {
 	if err := x.file.Grow(to); err != nil {
 		return err
 	}
-	x.rebase()
 	state := x.file.State()
 	state.Linking.Store(uint64(to))
-	b := x.bases.Load()
+	b := x.file.Chunks()
 	slots := x.slots
 	for row := from; row < to; row++ {
 		m := x.gen.meta.at(row)
@@ -99,8 +73,8 @@ func (x *graph) link(to uint32, threads int) error {
 
 // place gives a row the slots of its upper lists, as many as its level, and returns the word that says so: the first slot
 // above the level. The level comes from a hash of the sequence, so that it is the same in every copy of the shard.
-func (x *graph) place(b *bases, row uint32, sequence uint64, slots uint32) (word, next uint32) {
-	level := uint32(graphConfig().LevelOf(mix(sequence)))
+func (x *graph) place(b *columns.Chunks, row uint32, sequence uint64, slots uint32) (word, next uint32) {
+	level := uint32(x.hnsw.Config().LevelOf(mix(sequence)))
 	if slots+level > b.Slots() {
 		level = 0 // many more rows than usual drew a level; the base layer has it all the same
 	}
@@ -117,7 +91,7 @@ func mix(x uint64) uint64 {
 }
 
 // encode writes the bit planes of rows of the tail to the columns.
-func (x *graph) encode(b *bases, from, to uint32, threads int) {
+func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 	var all sync.WaitGroup
 	part := (to - from + uint32(threads) - 1) / uint32(threads)
 	for ; from < to; from += part {
@@ -135,12 +109,12 @@ func (x *graph) encode(b *bases, from, to uint32, threads int) {
 	all.Wait()
 }
 
-func (x *graph) encodeRow(b *bases, row uint32, natural []int8, v []float32, levels []int8) {
+func (x *graph) encodeRow(b *columns.Chunks, row uint32, natural []int8, v []float32, levels []int8) {
 	c := x.codec
 	code, info := x.gen.tail.code(row)
 	c.natural(natural, code)
 	vector.DequantizeI8(v, natural, info.scale)
-	sketch, rest := x.planes(b, row)
+	sketch, rest := b.Sketch(row), b.RestOf(row)
 	out := b.Info(row)
 	out.Sketch, out.Code = vector.QuantizePlanes(sketch, rest, v)
 	out.Norm = info.norm
@@ -150,13 +124,6 @@ func (x *graph) encodeRow(b *bases, row uint32, natural []int8, v []float32, lev
 	norm := vector.SumSquares(v)
 	f := float64(out.Code)
 	out.Missed = float32(math.Sqrt(max(0, f*f*squares-norm))) + c.missedByInt8(info.scale)
-}
-
-// planes returns the sketch and the other planes of a row.
-func (x *graph) planes(b *bases, row uint32) (sketch, rest []byte) {
-	code := b.Code(row)
-	all := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(code))), len(code))
-	return all[:x.codec.width], all[x.codec.width : planes*x.codec.width]
 }
 
 // Load implements hnsw.Rows. A row that is being linked is known by its int8 code, one of the graph by its planes.
@@ -170,20 +137,20 @@ func (x *graph) Load(row uint32, q *hnsw.Query) {
 		copy(q.Code, code)
 		q.Scale, q.Norm = info.scale, info.norm
 	} else {
-		b := x.bases.Load()
-		sketch, rest := x.planes(b, row)
+		b := x.file.Chunks()
+		sketch, rest := b.Sketch(row), b.RestOf(row)
 		vector.UnpackPlanes(q.Code, sketch, rest, x.codec.dim)
 		info := b.Info(row)
 		q.Scale, q.Norm = info.Code, info.Norm
 	}
-	q.Sum = vector.SumI8(q.Code)
+	q.Sum = vector.DotI8(q.Code, x.codec.ones)
 }
 
 // Estimates implements hnsw.Rows by the sketches.
 func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
-	b, width := x.bases.Load(), x.codec.width
+	b, width := x.file.Chunks(), x.codec.width
 	scratch = scratch[:len(ids)]
-	vector.DotPlanesList(q.Code, width, 1, b.sketch, b.Shift(), b.Stride(), ids, scratch)
+	vector.DotPlanesList(q.Code, width, 1, b.Heads, b.Shift(), b.HeadStride(), ids, scratch)
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
@@ -198,12 +165,14 @@ func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []
 
 // Distances implements hnsw.Rows by all planes.
 func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
-	b, width := x.bases.Load(), x.codec.width
-	scratch, squared := scratch[:len(ids)], x.squared(q)
-	vector.DotPlanesList(q.Code, width, planes, b.sketch, b.Shift(), b.Stride(), ids, scratch)
+	b, width, squared := x.file.Chunks(), x.codec.width, x.squared(q)
+	scratch, first := scratch[:len(ids)], scratch[len(ids):2*len(ids)]
+	vector.DotPlanesList(q.Code, width, 1, b.Heads, b.Shift(), b.HeadStride(), ids, first)
+	vector.DotPlanesList(q.Code, width, planes-1, b.Rest, b.Shift(), b.RestStride(), ids, scratch)
 	for i, id := range ids {
 		info := b.Info(id)
-		dot := float32(2*scratch[i]-15*q.Sum) * info.Code * q.Scale
+		levels := 2*(first[i]<<(planes-1)+scratch[i]) - 15*q.Sum
+		dot := float32(levels) * info.Code * q.Scale
 		if out[i] = -dot; squared {
 			out[i] = info.Norm - 2*dot
 		}
@@ -218,29 +187,29 @@ func (x *graph) squared(q *hnsw.Query) bool {
 
 func (x *graph) distances(s *searcher, q *query, ids []uint32, out, missed, norms []float32) {
 	x.Distances(&q.Query, ids, out, s.scratch)
-	b := x.bases.Load()
+	b := x.file.Chunks()
 	for i, id := range ids {
 		info := b.Info(id)
 		missed[i], norms[i] = info.Missed, info.Norm
 	}
 }
 
-func (x *graph) search(s *searcher, q *query, _, ef int, hide func(uint32) bool) ([]hnsw.Candidate, int) {
-	return x.hnsw.Search(s.graph, &q.Query, ef, hide)
+func (x *graph) search(s *searcher, q *query, k, ef int, hide func(uint32) bool) ([]hnsw.Candidate, int) {
+	return x.hnsw.Search(s.graph, &q.Query, ef, k, hide)
 }
 
 // Links implements hnsw.Memory.
-func (x *graph) Links(row uint32) []uint32 { return x.bases.Load().Links(row) }
+func (x *graph) Links(row uint32) []uint32 { return x.file.Chunks().Links(row) }
 
 // Upper implements hnsw.Memory.
 func (x *graph) Upper(row uint32, level int) []uint32 {
-	b := x.bases.Load()
+	b := x.file.Chunks()
 	return b.Upper(*b.UpperIndex(row)>>levelBits + uint32(level) - 1)
 }
 
 // Level implements hnsw.Memory.
 func (x *graph) Level(row uint32) int {
-	return int(*x.bases.Load().UpperIndex(row) & (1<<levelBits - 1))
+	return int(*x.file.Chunks().UpperIndex(row) & (1<<levelBits - 1))
 }
 
 // Entry implements hnsw.Memory.

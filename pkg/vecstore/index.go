@@ -1,6 +1,9 @@
 package vecstore
 
-import "github.com/engram-memory/engram/pkg/hnsw"
+import (
+	"github.com/engram-memory/engram/pkg/hnsw"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
 
 // index finds rows of one generation without looking at all of them. It is the seam between the engines: what it does not
 // have yet is scanned.
@@ -12,7 +15,7 @@ type index interface {
 	linked() uint32
 	// link takes the rows from linked() to to, which are settled and in the tail.
 	link(to uint32, threads int) error
-	// search returns rows near to q, nearest first, that hide does not say true of, and how many it compared. It
+	// search returns up to k rows near to q, nearest first, that hide does not say true of, and how many it compared. It
 	// compares more of them when ef is larger.
 	search(s *searcher, q *query, k, ef int, hide func(uint32) bool) (found []hnsw.Candidate, compared int)
 	// distances sets out[i] to the distance of the row ids[i], and missed[i] to the length of what its code misses.
@@ -27,21 +30,42 @@ type index interface {
 // searcher is the memory of one search.
 type searcher struct {
 	graph   *hnsw.Searcher
+	query   query
 	ids     []uint32
 	dist    []float32
 	missed  []float32
 	norms   []float32
 	scratch []int32
-	found   []scored
-	read    []byte
 	vector  []float32
+	natural []int8
+	read    []byte // the record of the row that is being looked at
+	// kept are the records of candidates, each in a buffer of its own, which is used again by the next search.
+	kept    []keptRecord
+	passing keptRecord // when there are enough of them
+}
+
+type keptRecord struct {
+	row   uint32
+	score float32
+	rec   rows.Record
+	buf   []byte
 }
 
 func newSearcher() *searcher { return &searcher{graph: hnsw.NewSearcher()} }
 
 func (w *searcher) room(n int) {
 	if cap(w.ids) < n {
-		w.ids, w.scratch = make([]uint32, n), make([]int32, n)
+		w.ids, w.scratch = make([]uint32, n), make([]int32, 2*n)
 		w.dist, w.missed, w.norms = make([]float32, n), make([]float32, n), make([]float32, n)
 	}
+}
+
+// keep returns a place for one more record.
+func (w *searcher) keep() *keptRecord {
+	if len(w.kept) == cap(w.kept) {
+		w.kept = append(w.kept, keptRecord{})
+	} else {
+		w.kept = w.kept[:len(w.kept)+1]
+	}
+	return &w.kept[len(w.kept)-1]
 }

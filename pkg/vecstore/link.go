@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -160,6 +161,28 @@ func (s *Shard) linkable(sp *space, g *generation) bool {
 	return n-min(n, g.linked()) >= blockRows && (g.engine.Load() != nil || n >= s.opt.GraphRows)
 }
 
+// Link links all rows of a space that have been applied, a last block that is not full as well, whatever the number of
+// rows from which on a space gets a graph. A graph that grows block by block needs it for nothing.
+func (s *Shard) Link(ctx context.Context, name string) error {
+	sp, err := s.readable(name, 0)
+	if err != nil || sp.def.Engine == EngineExact {
+		return err
+	}
+	for ctx.Err() == nil {
+		sp.linking.Lock()
+		g := sp.gen.Load()
+		left := g.settled.Load() - g.linked()
+		if left > 0 {
+			err = s.linkRows(sp, g, min(left, blockRows))
+		}
+		sp.linking.Unlock()
+		if left == 0 || err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 // linkBlock links one block of a space, and tells whether there is another one.
 func (s *Shard) linkBlock(sp *space) (more bool, err error) {
 	sp.linking.Lock()
@@ -168,12 +191,20 @@ func (s *Shard) linkBlock(sp *space) (more bool, err error) {
 	if sp.gone.Load() || s.closed.Load() || !s.linkable(sp, g) {
 		return false, nil
 	}
-	if err := s.warm(sp); err != nil {
+	if err := s.linkRows(sp, g, blockRows); err != nil {
 		return false, err
+	}
+	return s.linkable(sp, g), nil
+}
+
+// linkRows links the next n rows; linking is held.
+func (s *Shard) linkRows(sp *space, g *generation, n uint32) error {
+	if err := s.warm(sp); err != nil {
+		return err
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
 	defer s.opt.Linking.give(threads)
-	err = columns.Guard(func() error {
+	err := columns.Guard(func() (err error) {
 		e := g.engine.Load()
 		if e == nil {
 			if e, err = s.begin(sp, g); err != nil {
@@ -181,16 +212,13 @@ func (s *Shard) linkBlock(sp *space) (more bool, err error) {
 			}
 			g.engine.Store(e)
 		}
-		if err := e.link(e.linked()+blockRows, threads); err != nil {
-			return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, err)
-		}
-		return nil
+		return e.link(e.linked()+n, threads)
 	})
 	if err != nil {
-		return false, err
+		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, err)
 	}
 	g.tail.drop(g.linked())
-	return s.linkable(sp, g), nil
+	return nil
 }
 
 // begin makes the index of a generation that has none yet.
@@ -206,5 +234,5 @@ func (s *Shard) begin(sp *space, g *generation) (*engine, error) {
 		file.Drop()
 		return nil, errors.Join(err, file.Close())
 	}
-	return &engine{newGraph(g, file)}, nil
+	return &engine{newGraph(g, file, s.opt.Graph)}, nil
 }

@@ -32,6 +32,9 @@ type Recovery struct {
 func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 	opt.fill()
 	var out Recovery
+	if err := opt.Graph.Validate(); err != nil {
+		return nil, out, fmt.Errorf("the configuration of graphs: %w", err)
+	}
 	s := &Shard{
 		dir: dir, src: src, opt: opt,
 		spaces: map[string]*space{}, byNumber: map[uint32]*space{}, next: 1, dropped: map[string]uint32{},

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 	"github.com/engram-memory/engram/pkg/vfs"
 )
@@ -22,6 +23,8 @@ type Options struct {
 	KeepVersions time.Duration
 	// GraphRows is the number of rows from which on a space gets a graph; those with fewer are scanned. Default: 10,000.
 	GraphRows uint32
+	// Graph is how graphs are built. Default: hnsw.DefaultConfig. A graph that was built with another M is built again.
+	Graph hnsw.Config
 	// TailRows is how many rows may wait to be linked into a graph: an Apply that finds more links some itself. Default:
 	// 4,096.
 	TailRows uint32
@@ -47,6 +50,9 @@ func (o *Options) fill() {
 	}
 	if o.GraphRows == 0 {
 		o.GraphRows = 10_000
+	}
+	if o.Graph == (hnsw.Config{}) {
+		o.Graph = hnsw.DefaultConfig()
 	}
 	if o.TailRows == 0 {
 		o.TailRows = 4096

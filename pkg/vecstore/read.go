@@ -36,6 +36,11 @@ func (s *Shard) load(sp *space, g *generation, row uint32) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
+	return sp.row(&rec, false)
+}
+
+// row makes a row of its record, whose memory it takes over, or copies.
+func (sp *space) row(rec *rows.Record, clone bool) (Row, error) {
 	out := Row{ID: string(rec.ID), Sequence: rec.Sequence, ExpiresAt: rec.Expires, Body: rec.Body, Vector: rec.Vector}
 	if rec.Encoding != rows.F32 {
 		v, err := sp.codec.load(nil, rec.Encoding, rec.Vector)
@@ -43,6 +48,10 @@ func (s *Shard) load(sp *space, g *generation, row uint32) (Row, error) {
 			return Row{}, err
 		}
 		out.Vector = event.AppendF32(nil, v)
+	}
+	if clone {
+		both := append(append(make([]byte, 0, len(out.Body)+len(out.Vector)), out.Body...), out.Vector...)
+		out.Body, out.Vector = both[:len(out.Body):len(out.Body)], both[len(out.Body):]
 	}
 	return out, nil
 }

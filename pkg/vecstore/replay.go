@@ -119,7 +119,7 @@ func (r *replayer) adopt(sp *space) error {
 	}
 	if file != nil {
 		g := sp.gen.Load()
-		g.engine.Store(&engine{newGraph(g, file)})
+		g.engine.Store(&engine{newGraph(g, file, r.s.opt.Graph)})
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (r *replayer) adopt(sp *space) error {
 func (r *replayer) observe(sp *space, e *rows.Entry) {
 	g := sp.gen.Load()
 	if x, ok := sp.graph(); ok {
-		b := x.bases.Load()
+		b := x.file.Chunks()
 		for n := g.numbered.Load(); n < x.linked(); n = g.numbered.Load() {
 			sequence := *b.Sequence(n)
 			if sequence == e.Sequence {
@@ -161,7 +161,7 @@ func (r *replayer) finish() error {
 	for _, sp := range r.s.byNumber {
 		g := sp.gen.Load()
 		if x, ok := sp.graph(); ok {
-			b := x.bases.Load()
+			b := x.file.Chunks()
 			for n := g.numbered.Load(); n < x.linked(); n++ {
 				r.lost(sp, *b.Sequence(n))
 			}

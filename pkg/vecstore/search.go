@@ -154,6 +154,7 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 		p.index, p.linked = e.index, e.linked()
 	}
 	p.high = g.high.Load()
+	w.kept = w.kept[:0]
 	raw := q.Vector
 	if raw == nil {
 		if raw, err = p.observed(); err != nil {
@@ -163,7 +164,7 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	if len(raw) != sp.codec.dim {
 		return res, fmt.Errorf("%w: space %q has dimension %d, the query has %d", ErrDimension, sp.def.Name, sp.codec.dim, len(raw))
 	}
-	p.query = sp.codec.query(raw)
+	p.query = sp.codec.query(w, raw)
 	if q.K <= 0 {
 		return Result{Exact: true}, nil
 	}
@@ -214,14 +215,34 @@ func (p *pursuit) visible(row uint32) bool {
 	return row != p.self && (p.q.Filter == nil || p.match.has(row)) && p.view.visible(row)
 }
 
-// hits loads the rows that were chosen, best first.
+// rate returns the score of a row by its vector as it is stored, and keeps its record.
+func (p *pursuit) rate(row uint32) (float32, error) {
+	k := &p.w.passing
+	if len(p.w.kept) < maxKept {
+		k = p.w.keep()
+	}
+	var err error
+	if k.rec, k.buf, err = p.s.read(p.view.g, row, k.buf); err != nil {
+		return 0, err
+	}
+	if p.w.vector, err = p.sp.codec.load(p.w.vector, k.rec.Encoding, k.rec.Vector); err != nil {
+		return 0, err
+	}
+	k.row, k.score = row, p.sp.codec.score(p.query, p.w.vector)
+	return k.score, nil
+}
+
+// maxKept is how many records a search keeps; those of more candidates are read again when they are hits.
+const maxKept = 256
+
+// hits returns the rows that were chosen, best first.
 func (p *pursuit) hits(best []scored) ([]Row, error) {
 	hits := make([]Row, 0, min(len(best), p.q.K))
 	for _, c := range best {
 		if len(hits) == p.q.K {
 			break
 		}
-		row, err := p.s.load(p.sp, p.view.g, c.row)
+		row, err := p.hit(c.row)
 		if err != nil {
 			return nil, err
 		}
@@ -234,17 +255,13 @@ func (p *pursuit) hits(best []scored) ([]Row, error) {
 	return hits, nil
 }
 
-// rate returns the score of a row by its vector as it is stored.
-func (p *pursuit) rate(row uint32) (float32, error) {
-	rec, buf, err := p.s.read(p.view.g, row, p.w.read)
-	p.w.read = buf
-	if err != nil {
-		return 0, err
+func (p *pursuit) hit(row uint32) (Row, error) {
+	for i := range p.w.kept {
+		if k := &p.w.kept[i]; k.row == row {
+			return p.sp.row(&k.rec, true)
+		}
 	}
-	if p.w.vector, err = p.sp.codec.load(p.w.vector, rec.Encoding, rec.Vector); err != nil {
-		return 0, err
-	}
-	return p.sp.codec.score(p.query, p.w.vector), nil
+	return p.s.load(p.sp, p.view.g, row)
 }
 
 // nearest searches the graph, scans the tail, and puts the best of both in order by the stored vectors.
@@ -255,12 +272,12 @@ func (p *pursuit) nearest() (Result, error) {
 	if p.q.Filter != nil {
 		hide = func(row uint32) bool { return !p.visible(row) }
 	}
-	found, compared := p.index.search(p.w, p.query, want, ef, hide)
+	shortlist := p.shortlist(want)
+	found, compared := p.index.search(p.w, p.query, ef, ef, hide)
 	if len(found) < min(want, int(p.linked)) {
 		// Too few rows hold for a graph, or some cannot be reached.
 		return p.exact(p.everything())
 	}
-	shortlist := p.shortlist(want)
 	best := NewTopK(shortlist, float32(math.Inf(-1)))
 	for _, c := range found[:min(len(found), shortlist)] {
 		best.Offer(c.Row, -c.Distance)

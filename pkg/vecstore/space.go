@@ -81,7 +81,7 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 	if m.expires != 0 {
 		g.suspects.set(row)
 	}
-	m.born.Store(moment) // before its id leads to it
+	m.born.Store(moment)        // before its id leads to it
 	old, replaces := g.ids[key] // only who applies writes the map, so it may read it without the lock
 	switch {
 	case m.sequence <= s.tombs[key]:

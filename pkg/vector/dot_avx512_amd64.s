@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// The float32 kernels of AVX-512F and DQ, for any n: those of AVX2 at twice the width. What remains of less than sixteen
+// The float32 kernels of AVX-512F, for any n: those of AVX2 at twice the width. What remains of less than sixteen
 // elements is loaded by a mask.
 
 // MASK sets K1 to the lowest R9 bits, of 1..15. It destroys CX and R9.
@@ -18,7 +18,7 @@
 	VADDPS        Z1, Z0, Z0    \
 	VADDPS        Z3, Z2, Z2    \
 	VADDPS        Z2, Z0, Z0    \
-	VEXTRACTF32X8 $1, Z0, Y1    \
+	VEXTRACTF64X4 $1, Z0, Y1    \
 	VADDPS        Y1, Y0, Y0    \
 	VEXTRACTF128  $1, Y0, X1    \
 	VADDPS        X1, X0, X0    \

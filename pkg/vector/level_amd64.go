@@ -11,7 +11,7 @@ import (
 // The levels of amd64. Each has all that the one before it has.
 const (
 	avx2       level = 1 // AVX2, FMA and F16C: the processors since 2013
-	avx512     level = 2 // AVX-512 F, BW, DQ and VL, for float32
+	avx512     level = 2 // AVX-512 F, BW and VL, for float32
 	avx512vnni level = 3 // VNNI, for int8
 )
 
@@ -23,7 +23,7 @@ func levels() []level {
 		return has
 	}
 	has = append(has, avx2)
-	if !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL {
+	if !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512VL {
 		return has
 	}
 	has = append(has, avx512)

@@ -4,13 +4,19 @@ package vector
 
 import "unsafe"
 
-// dotPlanesAVX2 reads count+ahead addresses, of which it takes the last only as hints of what comes next.
-//
+// The kernels of a list read count+ahead addresses, of which they take the last only as hints of what comes next. They
+// compute one row at least.
+
 //go:noescape
 func dotPlanesAVX2(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
 
+//go:noescape
+func dotPlanesVNNI(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
+
 func (l level) dotPlanes(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int) {
 	switch {
+	case l >= avx512vnni:
+		dotPlanesVNNI(q, width, planes, rows, out, count, ahead)
 	case l >= avx2:
 		dotPlanesAVX2(q, width, planes, rows, out, count, ahead)
 	default:

@@ -40,14 +40,15 @@ GLOBL planehead<>(SB), RODATA|NOPTR, $56
 	BIT(192(AX), Y5, Y13, Y2, Y6) \
 	BIT(224(AX), Y5, Y14, Y3, Y7)
 
-// PREFETCH asks for the DX bytes of the row at R13. It destroys R13 and BX.
+// PREFETCH asks for the DX bytes of the row at R13: for each 64th byte and the last. How often it goes round does not
+// depend on where the row stands, which a processor could not foresee. It destroys R13 and BX.
 #define PREFETCH(loop) \
-	LEAQ        -1(R13)(DX*1), BX \
+	LEAQ       -1(R13)(DX*1), BX \
 loop: \
-	PREFETCHT0 (R13)          \
-	ADDQ        $64, R13      \
-	CMPQ        R13, BX       \
-	JLT         loop          \
+	PREFETCHT0 (R13)    \
+	ADDQ       $64, R13 \
+	CMPQ       R13, BX  \
+	JLT        loop     \
 	PREFETCHT0 (BX)
 
 // func dotPlanesAVX2(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)

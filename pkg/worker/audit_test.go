@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -36,20 +37,27 @@ func measured(t *testing.T, g prometheus.Gatherer, name, label string) float64 {
 }
 
 // audited recalls until n more audits of space "a" are done, and returns its ratio.
-func (w *world) audited(c *tested, n int) float64 {
-	w.t.Helper()
-	const name = "engram_recall_audit_queries_total"
-	before := measured(w.t, c.registry, name, "a")
-	if math.IsNaN(before) {
-		before = 0
+func (c *tested) audited(t *testing.T, n int, recall func(i int)) float64 {
+	t.Helper()
+	count := func() float64 {
+		if n := measured(t, c.registry, "engram_recall_audit_queries_total", "a"); !math.IsNaN(n) {
+			return n
+		}
+		return 0
 	}
-	i := 0
-	until(w.t, fmt.Sprintf("%d recalls are audited", n), func() bool {
-		w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(direction(i % 300)...), K: proto.Uint32(10)})
+	before, i := count(), 0
+	until(t, fmt.Sprintf("%d recalls are audited", n), func() bool {
+		recall(i)
 		i++
-		return measured(w.t, c.registry, name, "a") >= before+float64(n)
+		return count() >= before+float64(n)
 	})
-	return measured(w.t, c.registry, "engram_recall_audit_recall_ratio", "a")
+	return measured(t, c.registry, "engram_recall_audit_recall_ratio", "a")
+}
+
+// around asks for the ten nearest ones of a direction.
+func (w *world) around(i int) {
+	w.t.Helper()
+	w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(direction(i % 300)...), K: proto.Uint32(10)})
 }
 
 // oftenAudited makes a worker audit as much as it can.
@@ -63,7 +71,7 @@ func TestAuditMeasuresRecall(t *testing.T) {
 	if got := measured(t, c.registry, "engram_recall_audit_recall_ratio", "a"); !math.IsNaN(got) {
 		t.Errorf("the ratio is %v before anything was asked", got)
 	}
-	if got := w.audited(c, 30); got != 1 {
+	if got := c.audited(t, 30, w.around); got != 1 {
 		t.Errorf("the ratio of exact answers is %v", got)
 	}
 	// From now on a recall loses the four best of ten, and finds the four behind them.
@@ -73,11 +81,11 @@ func TestAuditMeasuresRecall(t *testing.T) {
 		res.Rows, res.Exact = res.Rows[min(4, len(res.Rows)):], false
 		return res, err
 	}
-	if got := w.audited(c, 30); got >= .9 || got <= .6 {
+	if got := c.audited(t, 30, w.around); got >= .9 || got <= .6 {
 		t.Errorf("the ratio is %v with bad answers after good ones, want it between 0.6 and 0.9", got)
 	}
 	// Both neighbours at a distance may have the same score, and then either may be in the last place.
-	if got := w.audited(c, 105); got < .6-1e-9 || got > .7 {
+	if got := c.audited(t, 105, w.around); got < .6-1e-9 || got > .7 {
 		t.Errorf("the ratio is %v with nothing but bad answers, want 0.6 to 0.7", got)
 	}
 	if got := measured(t, c.registry, "engram_recall_audit_dropped_total", metrics.AuditFailed); got != 0 {
@@ -108,12 +116,58 @@ func TestAuditIsFairUnderLoad(t *testing.T) {
 			last = w.publish(events...)
 		}
 	}()
-	got := w.audited(c, 200)
+	got := c.audited(t, 200, w.around)
 	cancel()
 	c.reach(t, <-done)
 	if got < .995 {
 		t.Errorf("the ratio of exact answers is %v under load", got)
 	}
+}
+
+// A graph that is searched with too short a list of candidates is seen to be.
+func TestAuditOfAGraph(t *testing.T) {
+	const dim, rows = 48, 6000
+	w := newWorld(t)
+	c := w.start(func(o *Options) {
+		oftenAudited(o)
+		o.Config.Index.GraphRows = 1024
+	})
+	random := rand.New(rand.NewPCG(1, 2))
+	vector := func() []float32 {
+		v := make([]float32, dim)
+		for i := range v {
+			v[i] = float32(random.NormFloat64())
+		}
+		return v
+	}
+	defined := define("a", dim)
+	defined.GetDefine().Engine = "hnsw"
+	last := w.publish(defined)
+	for range rows / 500 {
+		var events []*api.LogEvent
+		for range 500 {
+			events = append(events, observe("a", fmt.Sprint(random.Uint64()), vector()...))
+		}
+		last = w.publish(events...)
+	}
+	c.reach(t, last)
+	until(t, "most rows are in the graph", func() bool {
+		st, ok := c.shard().store.Load().Stats("a")
+		return ok && st.Graph > rows/2
+	})
+	ratio := func(ef uint32) float64 {
+		return c.audited(t, 110, func(int) {
+			resp := w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(vector()...), K: proto.Uint32(1), Ef: &ef})
+			if resp.GetExact() || resp.GetSearched() == 0 {
+				t.Fatalf("the answer says exact %t, searched %d", resp.GetExact(), resp.GetSearched())
+			}
+		})
+	}
+	good, bad, again := ratio(400), ratio(1), ratio(400)
+	if good < .9 || again < .9 || bad > good-.1 {
+		t.Errorf("the ratio is %.2f with a long list, %.2f with a short one, %.2f with a long one again", good, bad, again)
+	}
+	t.Logf("%.2f, %.2f, %.2f", good, bad, again)
 }
 
 func newTestAuditor(t *testing.T, cfg IndexConfig) (*auditor, *prometheus.Registry) {

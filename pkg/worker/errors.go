@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -36,8 +37,10 @@ func storeError(err error) *wire.Error {
 
 // diskFailed tells the failures of a disk from those of what was asked of it: full, over a quota, read-only, broken.
 func diskFailed(err error) bool {
-	if errors.Is(err, vecstore.ErrFailed) {
-		return true
+	for _, disk := range []error{vecstore.ErrFailed, columns.ErrFailed, columns.ErrFault} {
+		if errors.Is(err, disk) {
+			return true
+		}
 	}
 	var errno syscall.Errno
 	var path *fs.PathError
@@ -47,7 +50,7 @@ func diskFailed(err error) bool {
 // refusal is storeError for a request. What is wrong with the files of a copy is for its log, and not for a client, who
 // is told whether another copy may do better.
 func (v *service) refusal(err error) *wire.Error {
-	damaged := errors.Is(err, vecstore.ErrCorrupt)
+	damaged := errors.Is(err, vecstore.ErrCorrupt) || errors.Is(err, columns.ErrCorrupt)
 	if !damaged && !diskFailed(err) {
 		return storeError(err)
 	}

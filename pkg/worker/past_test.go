@@ -146,3 +146,37 @@ func TestEffortReachesTheStore(t *testing.T) {
 		t.Errorf("what is not kept: %q", code)
 	}
 }
+
+// What has overtaken what it replaces changes nothing in the past.
+func TestReadsOfThePastWithPriorities(t *testing.T) {
+	w := newWorld(t)
+	c := w.start(nil)
+	const n = 40
+	events := []*api.LogEvent{define("a", 3)}
+	for i := range n {
+		events = append(events, observe("a", fmt.Sprint(i), direction(i)...))
+	}
+	for i := range n {
+		if i%2 == 0 {
+			events = append(events, &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: "a", Ids: []string{fmt.Sprint(i)}}}})
+			continue
+		}
+		e := observe("a", fmt.Sprint(i), direction(i)...)
+		e.GetObserve().Text, e.GetObserve().Priority = "again", api.Priority_PRIORITY_HIGH
+		events = append(events, e)
+	}
+	last := w.publish(events...)
+	c.reach(t, last)
+	then := w.position(last - n)
+	for at, want := range map[string]int{then: n, "": n / 2} {
+		list := new(api.ListResponse)
+		if code := w.ask(bus.VerbList, &api.ListRequest{Space: "a", AsOf: at}, list); code != "" || len(list.GetObservations()) != want {
+			t.Errorf("list as of %q: %s, %d observations, want %d", at, code, len(list.GetObservations()), want)
+		}
+		resp := w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(1, 0, 0), K: proto.Uint32(100), AsOf: at})
+		again := strings.Count(texts(resp.GetHits()), "again")
+		if len(resp.GetHits()) != want || at == "" && again != want || at != "" && again != 0 {
+			t.Errorf("recall as of %q: %d hits, %d of them the later version", at, len(resp.GetHits()), again)
+		}
+	}
+}

@@ -28,6 +28,7 @@ func TestProcesses(t *testing.T) {
 	natsRequests(t, d)
 	services(t, d)
 	overHTTP(t, d)
+	defines(t, d)
 	refusals(t, d)
 	lag(t, d, demo)
 	poison(t, d, demo)
@@ -99,6 +100,54 @@ func services(t *testing.T, d *deployment) {
 		if !strings.Contains(list, "│ "+name+" ") {
 			t.Errorf("nats micro ls does not list %s:\n%s", name, list)
 		}
+	}
+}
+
+// defines makes a space before its first observation, reads its past, and compacts it.
+func defines(t *testing.T, d *deployment) {
+	type made struct {
+		Space, Metric, Embedder, Engine, Vectors string
+		Dimension                                int
+		Created                                  bool
+	}
+	var got made
+	const body = `{"dimension":2,"metric":"dot","vectors":"f16","engine":"exact"}`
+	natsJSON(t, d, "engram.define.made", body, &got)
+	want := made{"made", "dot", "none", "exact", "f16", 2, true}
+	if got != want {
+		t.Errorf("defined with the nats command: %+v", got)
+	}
+	path := d.gateway.http + "/v1/spaces/made"
+	want.Created = false
+	if do(t, 200, http.MethodPut, path, body, &got); got != want {
+		t.Errorf("defined again: %+v", got)
+	}
+	var refused refusal
+	if do(t, 409, http.MethodPut, path, `{"vectors":"f32"}`, &refused); refused.Error.Code != "conflict" || refused.Error.Field != "vectors" {
+		t.Errorf("defined otherwise: %+v", refused)
+	}
+	do(t, 201, http.MethodPut, d.gateway.http+"/v1/spaces/made-too", `{}`, nil)
+	if do(t, 200, http.MethodGet, d.recall.http+"/v1/spaces/made", "", &got); got != want {
+		t.Errorf("recall-api says %+v", got)
+	}
+	var first, second accepted
+	for i, at := range []*accepted{&first, &second} {
+		do(t, 200, http.MethodPost, path+"/observations", fmt.Sprintf(`{"id":"a","text":"version %d","embedding":[%d,1],"acknowledgement":"searchable"}`, i, i), at)
+	}
+	var then found
+	do(t, 200, http.MethodPost, d.recall.http+"/v1/spaces/made/recall", fmt.Sprintf(`{"embedding":[1,0],"recall":"exact","as_of":%q}`, first.Position), &then)
+	if len(then.Hits) != 1 || then.Hits[0].Text != "version 0" || then.Hits[0].Score != 0 || !then.Exact {
+		t.Errorf("as of the first version: %+v", then)
+	}
+	var compacted struct {
+		Copies []struct {
+			Worker string
+			Rows   int `json:"rows_after"`
+		}
+	}
+	do(t, 200, http.MethodPost, d.recall.http+"/v1/spaces/made/compact", "", &compacted)
+	if len(compacted.Copies) != 1 || compacted.Copies[0].Worker == "" || compacted.Copies[0].Rows < 1 {
+		t.Errorf("compacted: %+v", compacted)
 	}
 }
 

@@ -15,19 +15,23 @@ type Info struct {
 //
 // A row beyond Rows, or a slot beyond Slots, panics, or is a place without meaning within the last chunk.
 type Chunks struct {
-	// Codes has where the codes of each chunk begin, for a kernel that takes Shift and Stride too. The codes are the first
+	// Heads has where the heads of each chunk begin, for a kernel that takes Shift and HeadStride too. The heads are the first
 	// column of a chunk, so these are also where the chunks begin.
-	Codes []*int8
+	Heads []*byte
+	// Rest has where the rest of the codes begins in each chunk.
+	Rest []*byte
 
 	shift     uint8
 	slotShift uint8
 	rowMask   uint32
 	slotMask  uint32
 
-	stride      uintptr
+	headStride  uintptr
+	restStride  uintptr
+	sketch      uintptr
 	linkBytes   uintptr
 	upperBytes  uintptr
-	infoAt      uintptr
+	restAt      uintptr
 	sequencesAt uintptr
 	linksAt     uintptr
 	indexAt     uintptr
@@ -38,8 +42,9 @@ func newChunks(l Layout) *Chunks {
 	return &Chunks{
 		shift: uint8(l.ChunkShift), slotShift: uint8(l.SlotShift),
 		rowMask: 1<<l.ChunkShift - 1, slotMask: 1<<l.SlotShift - 1,
-		stride: uintptr(l.Stride), linkBytes: uintptr(l.Links) * wordBytes, upperBytes: uintptr(l.UpperLinks) * wordBytes,
-		infoAt: uintptr(l.columnOffset(ColumnInfo)), sequencesAt: uintptr(l.columnOffset(ColumnSequences)),
+		headStride: uintptr(l.HeadStride()), restStride: uintptr(l.Rest), sketch: uintptr(l.Sketch),
+		linkBytes: uintptr(l.Links) * wordBytes, upperBytes: uintptr(l.UpperLinks) * wordBytes,
+		restAt: uintptr(l.columnOffset(ColumnRest)), sequencesAt: uintptr(l.columnOffset(ColumnSequences)),
 		linksAt: uintptr(l.columnOffset(ColumnLinks)), indexAt: uintptr(l.columnOffset(ColumnUpperIndex)),
 		upperAt: uintptr(l.columnOffset(ColumnUpper)),
 	}
@@ -49,39 +54,49 @@ func newChunks(l Layout) *Chunks {
 func (c *Chunks) with(chunk []byte) *Chunks {
 	next := *c
 	// The snapshot before has the length it had; what append writes is behind it.
-	next.Codes = append(c.Codes, (*int8)(unsafe.Pointer(unsafe.SliceData(chunk))))
+	first := unsafe.SliceData(chunk)
+	next.Heads = append(c.Heads, first)
+	next.Rest = append(c.Rest, (*byte)(unsafe.Add(unsafe.Pointer(first), c.restAt)))
 	return &next
 }
 
 // Shift returns the logarithm of the rows of a chunk: it has 1<<Shift.
 func (c *Chunks) Shift() uint { return uint(c.shift) }
 
-// Stride is the bytes of a row of codes.
-func (c *Chunks) Stride() int { return int(c.stride) }
+// HeadStride is the distance of heads, in bytes.
+func (c *Chunks) HeadStride() int { return int(c.headStride) }
+
+// RestStride is the distance of the rests of codes, in bytes.
+func (c *Chunks) RestStride() int { return int(c.restStride) }
 
 // Rows is how many rows there is room for.
-func (c *Chunks) Rows() uint32 { return uint32(len(c.Codes)) << c.shift }
+func (c *Chunks) Rows() uint32 { return uint32(len(c.Heads)) << c.shift }
 
 // Slots is how many slots for upper lists there is room for.
 func (c *Chunks) Slots() uint32 {
 	if c.upperBytes == 0 {
 		return 0
 	}
-	return uint32(len(c.Codes)) << c.slotShift
+	return uint32(len(c.Heads)) << c.slotShift
 }
 
 // at returns where the bytes of a row are in a column that begins at an offset of the chunk.
 func (c *Chunks) at(row uint32, column, stride uintptr) unsafe.Pointer {
-	return unsafe.Add(unsafe.Pointer(c.Codes[row>>(c.shift&31)]), column+uintptr(row&c.rowMask)*stride)
+	return unsafe.Add(unsafe.Pointer(c.Heads[row>>(c.shift&31)]), column+uintptr(row&c.rowMask)*stride)
 }
 
-// Code returns the code of a row, Stride bytes.
-func (c *Chunks) Code(row uint32) []int8 {
-	return unsafe.Slice((*int8)(c.at(row, 0, c.stride)), c.stride)
+// Sketch returns the first bit plane of a row.
+func (c *Chunks) Sketch(row uint32) []byte {
+	return unsafe.Slice((*byte)(c.at(row, 0, c.headStride)), c.sketch)
 }
 
-// Info returns what goes with the code of a row.
-func (c *Chunks) Info(row uint32) *Info { return (*Info)(c.at(row, c.infoAt, infoBytes)) }
+// RestOf returns the bit planes of a row that follow the first.
+func (c *Chunks) RestOf(row uint32) []byte {
+	return unsafe.Slice((*byte)(c.at(row, c.restAt, c.restStride)), c.restStride)
+}
+
+// Info returns what goes with the code of a row. It stands behind the sketch, so that both are on the same cache lines.
+func (c *Chunks) Info(row uint32) *Info { return (*Info)(c.at(row, c.sketch, c.headStride)) }
 
 // Sequence returns the sequence in the log of a row. It is zero until someone stores it, so the writer of a row that
 // stores it last, atomically, marks the row complete by that.
@@ -99,6 +114,6 @@ func (c *Chunks) UpperIndex(row uint32) *uint32 { return (*uint32)(c.at(row, c.i
 
 // Upper returns the words of a slot, Layout.UpperLinks of them. Slots are numbered through all chunks.
 func (c *Chunks) Upper(slot uint32) []uint32 {
-	base := unsafe.Pointer(c.Codes[slot>>(c.slotShift&31)])
+	base := unsafe.Pointer(c.Heads[slot>>(c.slotShift&31)])
 	return unsafe.Slice((*uint32)(unsafe.Add(base, c.upperAt+uintptr(slot&c.slotMask)*c.upperBytes)), c.upperBytes/wordBytes)
 }

@@ -178,11 +178,14 @@ func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 		size    int64
 		meaning func([]byte) string
 	}{
-		{ColumnCodes, int64(l.Stride), plain(name + "codes")},
-		{ColumnInfo, infoBytes, func(b []byte) string {
-			float := func(at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
-			return fmt.Sprintf("%ssketch factor: %g, code factor: %g, norm: %g, missed: %g", name, float(0), float(4), float(8), float(12))
+		{ColumnHeads, int64(l.HeadStride()), func(b []byte) string {
+			float := func(at int) float32 {
+				at += l.Sketch
+				return math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
+			}
+			return fmt.Sprintf("%shead: sketch, sketch factor: %g, code factor: %g, norm: %g, missed: %g", name, float(0), float(4), float(8), float(12))
 		}},
+		{ColumnRest, int64(l.Rest), plain(name + "rest")},
 		{ColumnSequences, sequenceBytes, u64Field(name + "sequence")},
 		{ColumnLinks, int64(l.Links) * wordBytes, u32Field(name + "links")},
 		{ColumnUpperIndex, wordBytes, u32Field(name + "upper index")},

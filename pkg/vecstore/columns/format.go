@@ -18,19 +18,20 @@ import (
 //	  32   64  epoch, zero padded
 //	  96    4  column generation
 //	 100    4  dimension
-//	 104    4  stride
-//	 108    4  words of a base-layer list
-//	 112    4  words of an upper list
-//	 116    4  log2 of the rows of a chunk
-//	 120    4  log2 of the slots of a chunk
-//	 124 3968  zero
+//	 104    4  bytes of a sketch
+//	 108    4  bytes of the rest
+//	 112    4  words of a base-layer list
+//	 116    4  words of an upper list
+//	 120    4  log2 of the rows of a chunk
+//	 124    4  log2 of the slots of a chunk
+//	 128 3964  zero
 //	4092    4  CRC-32C of bytes 0..4092
 //	4096 4096  state (State)
 //	8192    …  zero
 //
 //	chunk, of R rows, a multiple of 65536 bytes, each column at a multiple of 64
-//	  codes        R × stride
-//	  info         R × (f32 sketch factor, code factor, norm, missed)
+//	  heads        R × (sketch, f32 sketch factor, f32 code factor, f32 norm, f32 missed, zeros to a multiple of 64)
+//	  rest         R × bytes of the rest
 //	  sequences    R × u64
 //	  links        R × words of a base-layer list × u32
 //	  upper index  R × u32, when there are upper lists
@@ -80,8 +81,8 @@ func appendHeader(dst []byte, h Header) []byte {
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
-func (l Layout) words() [6]uint32 {
-	return [6]uint32{uint32(l.Dim), uint32(l.Stride), uint32(l.Links), uint32(l.UpperLinks), uint32(l.ChunkShift), uint32(l.SlotShift)}
+func (l Layout) words() [7]uint32 {
+	return [7]uint32{uint32(l.Dim), uint32(l.Sketch), uint32(l.Rest), uint32(l.Links), uint32(l.UpperLinks), uint32(l.ChunkShift), uint32(l.SlotShift)}
 }
 
 func (h Header) validate() error {
@@ -107,7 +108,7 @@ func parseHeader(b []byte) (Header, error) {
 	if n > maxEpoch {
 		return Header{}, fmt.Errorf("%w: the header has an epoch of %d bytes", ErrCorrupt, n)
 	}
-	for _, at := range []int{100, 104, 108, 112, 116, 120} {
+	for _, at := range []int{100, 104, 108, 112, 116, 120, 124} {
 		if word(at) > 1<<30 {
 			return Header{}, fmt.Errorf("%w: the header has %d at %d", ErrCorrupt, word(at), at)
 		}
@@ -119,8 +120,8 @@ func parseHeader(b []byte) (Header, error) {
 		Space:      word(24),
 		Generation: word(96),
 		Layout: Layout{
-			Dim: int(word(100)), Stride: int(word(104)), Links: int(word(108)), UpperLinks: int(word(112)),
-			ChunkShift: uint(word(116)), SlotShift: uint(word(120)),
+			Dim: int(word(100)), Sketch: int(word(104)), Rest: int(word(108)), Links: int(word(112)), UpperLinks: int(word(116)),
+			ChunkShift: uint(word(120)), SlotShift: uint(word(124)),
 		},
 	}
 	if err := h.Layout.validate(); err != nil {
@@ -136,7 +137,8 @@ func (h Header) check(want Header) error {
 		return fmt.Errorf("%w: they are of epoch %s, shard %d, stream created at %d", ErrIdentity, h.Epoch, h.Shard, h.CreatedAt)
 	case h.Space != want.Space || h.Generation != want.Generation:
 		return fmt.Errorf("%w: they are generation %d of space %d", ErrIdentity, h.Generation, h.Space)
-	case h.Layout.Dim != want.Layout.Dim || h.Layout.Links != want.Layout.Links || h.Layout.UpperLinks != want.Layout.UpperLinks:
+	case h.Layout.Dim != want.Layout.Dim || h.Layout.Sketch != want.Layout.Sketch || h.Layout.Rest != want.Layout.Rest ||
+		h.Layout.Links != want.Layout.Links || h.Layout.UpperLinks != want.Layout.UpperLinks:
 		return fmt.Errorf("%w: they have dimension %d, and lists of %d and %d words", ErrIdentity, h.Layout.Dim, h.Layout.Links, h.Layout.UpperLinks)
 	}
 	return nil

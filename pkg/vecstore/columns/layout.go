@@ -10,8 +10,9 @@ import (
 type Layout struct {
 	// Dim is the dimension of the space.
 	Dim int
-	// Stride is the bytes of the code of a row, a multiple of 32.
-	Stride int
+	// Sketch is the bytes of the first bit plane of a row, which stands in front of its Info; Rest those of the planes that
+	// follow. Both are multiples of 8.
+	Sketch, Rest int
 	// Links is the words of a base-layer list, its count included; 0 when there is no graph.
 	Links int
 	// UpperLinks is the words of a list in an upper layer, which takes one slot; 0 when there are none.
@@ -31,7 +32,7 @@ const (
 	maxLinks      = 1 << 12
 
 	chunkTarget = 16 << 20 // bytes of a chunk, to within a factor of the square root of two
-	codeAlign   = 32
+	codeAlign   = 8
 	columnAlign = 64
 
 	infoBytes     = 16
@@ -39,11 +40,11 @@ const (
 	wordBytes     = 4
 )
 
-// LayoutFor chooses the layout of a space: chunks of about 16 MiB, of 1,024 to 65,536 rows. code is the bytes of
-// a code, links and upperLinks are the words of lists as in Layout. A list of upperLinks words is taken for M links and their count, and a row for one that
+// LayoutFor chooses the layout of a space: chunks of about 16 MiB, of 1,024 to 65,536 rows. sketch and rest are as in
+// Layout, links and upperLinks are the words of lists as in Layout. A list of upperLinks words is taken for M links and their count, and a row for one that
 // is in 1/(M-1) upper layers on average; a chunk has slots for half as many again.
-func LayoutFor(dim, code, links, upperLinks int) Layout {
-	l := Layout{Dim: dim, Stride: (code + codeAlign - 1) / codeAlign * codeAlign, Links: links, UpperLinks: upperLinks}
+func LayoutFor(dim, sketch, rest, links, upperLinks int) Layout {
+	l := Layout{Dim: dim, Sketch: sketch, Rest: rest, Links: links, UpperLinks: upperLinks}
 	for l.ChunkShift = minChunkShift; l.ChunkShift < maxChunkShift; l.ChunkShift++ {
 		l.SlotShift = slotShift(l.ChunkShift, upperLinks)
 		// Twice the size is nearer to the target while this one is below 1/√2 of it.
@@ -71,8 +72,8 @@ func (l Layout) validate() error {
 	switch {
 	case l.Dim < 1 || l.Dim > maxDim:
 		return fmt.Errorf("a dimension of %d; it can be 1 to %d", l.Dim, maxDim)
-	case l.Stride < codeAlign || l.Stride%codeAlign != 0 || l.Stride > 2*maxDim:
-		return fmt.Errorf("codes of %d bytes; it can be a multiple of %d up to %d", l.Stride, codeAlign, 2*maxDim)
+	case !isCode(l.Sketch) || !isCode(l.Rest):
+		return fmt.Errorf("codes of %d and %d bytes; they can be multiples of %d up to %d", l.Sketch, l.Rest, codeAlign, maxDim)
 	case l.Links < 0 || l.Links > maxLinks || l.UpperLinks < 0 || l.UpperLinks > maxLinks:
 		return fmt.Errorf("lists of %d and %d words; they can have 0 to %d", l.Links, l.UpperLinks, maxLinks)
 	case l.ChunkShift < minChunkShift || l.ChunkShift > maxChunkShift:
@@ -83,6 +84,11 @@ func (l Layout) validate() error {
 	return nil
 }
 
+func isCode(n int) bool { return n >= codeAlign && n%codeAlign == 0 && n <= maxDim }
+
+// HeadStride is the bytes of a head: the sketch of a row and its Info, on as few cache lines as hold them.
+func (l Layout) HeadStride() int { return int(alignUp(int64(l.Sketch)+infoBytes, columnAlign)) }
+
 // ChunkRows is the number of rows of a chunk.
 func (l Layout) ChunkRows() uint32 { return 1 << l.ChunkShift }
 
@@ -91,8 +97,8 @@ type Column int
 
 // The columns, in the order in which they are in a chunk.
 const (
-	ColumnCodes Column = iota
-	ColumnInfo
+	ColumnHeads Column = iota
+	ColumnRest
 	ColumnSequences
 	ColumnLinks
 	ColumnUpperIndex
@@ -100,7 +106,7 @@ const (
 	columns
 )
 
-var columnNames = [columns]string{"codes", "info", "sequences", "links", "upper index", "upper lists"}
+var columnNames = [columns]string{"heads", "rest", "sequences", "links", "upper index", "upper lists"}
 
 func (c Column) String() string { return columnNames[c] }
 
@@ -108,10 +114,10 @@ func (c Column) String() string { return columnNames[c] }
 func (l Layout) columnBytes(c Column) int64 {
 	rows := int64(1) << l.ChunkShift
 	switch c {
-	case ColumnCodes:
-		return rows * int64(l.Stride)
-	case ColumnInfo:
-		return rows * infoBytes
+	case ColumnHeads:
+		return rows * int64(l.HeadStride())
+	case ColumnRest:
+		return rows * int64(l.Rest)
 	case ColumnSequences:
 		return rows * sequenceBytes
 	case ColumnLinks:

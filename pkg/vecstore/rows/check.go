@@ -8,7 +8,7 @@ import (
 // checkpointMagic begins the body of a checkpoint, so that one can be found in a damaged file.
 const (
 	checkpointMagic = "\x89EngramCheckpt\r\n"
-	checkpointBody  = len(checkpointMagic) + 16
+	checkpointBody  = 16 + 16
 	// checkpointLength is the size of a checkpoint record.
 	checkpointLength = recordHeader + checkpointBody
 )

@@ -82,6 +82,9 @@ func (d dumper) record(rec *Record) error {
 	d.U32("length of the whole record: %d")
 	d.Field(1, "kind: %v", rec.Kind)
 	form := rec.Encoding.String()
+	if rec.Kind != KindObserve {
+		form = "no vector"
+	}
 	if compressed {
 		form += ", payload compressed"
 	}

@@ -134,20 +134,7 @@ func (o *opener) open() (*Log, error) {
 	if err := o.removeStrays(); err != nil {
 		return nil, err
 	}
-	l := o.log()
-	o.files = nil // they are the log's now
-	if o.out.Mode == Distrusted && o.durable > 0 {
-		// The checkpoint that the log was cut behind is gone with what was cut off, and still holds.
-		at := place{}
-		if f := l.files.Load().last(); f != nil {
-			at = place{f.id, f.length}
-		}
-		if err := l.note(o.durable, o.taken, at); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-		o.out.Bytes = l.Bytes()
-	}
-	return l, nil
+	return o.log(), nil
 }
 
 // restart forgets what a trusted open has found so far.
@@ -274,6 +261,9 @@ func (o *opener) vouch(e *Entry) {
 func (o *opener) spotOf(p place, own spot) (spot, bool) {
 	index, ok := o.order[p.file]
 	s := spot{index, p.offset}
+	if index < len(o.list)-1 && s.offset == o.list[index].Length {
+		s = spot{index + 1, segmentHeader}
+	}
 	return s, ok && !own.before(s)
 }
 

@@ -63,30 +63,32 @@ func (o *opener) durableBehind(f *opened, bad spot) error {
 	})
 }
 
-// lastVouched returns up to where the last checkpoint vouches, and the start of the log when there is none. The checkpoint
-// is found by walking the records: the body of an observation may hold anything, a checkpoint record too.
-func (o *opener) lastVouched() (spot, error) {
+// lastVouched returns up to where the last checkpoint vouches, and the start of the log when there is none; behind the
+// checkpoint, if it stands there itself. It is found by walking the records: the body of an observation may hold anything, a
+// checkpoint record too.
+func (o *opener) lastVouched() (limit spot, err error) {
 	for i := len(o.list) - 1; i >= 0; i-- {
 		f, err := o.openFile(i)
 		if err != nil {
 			return spot{}, err
 		}
-		found, err := o.vouchedIn(f, i)
+		limit, err := o.vouchedIn(f, i)
 		if err = errors.Join(err, f.seg.Close()); err != nil {
 			return spot{}, fmt.Errorf("%s: %w", segmentName(f.id), err)
 		}
-		if s := o.sealedSpot(); found.before(s) {
-			found = s
+		if s := o.sealedSpot(); limit.before(s) {
+			limit = s
 		}
-		if found != (spot{}) {
-			return found, nil
+		if limit != (spot{}) {
+			return limit, nil
 		}
 	}
 	return spot{0, segmentHeader}, nil
 }
 
 // vouchedIn walks the records of a segment. A zero spot is for no checkpoint.
-func (o *opener) vouchedIn(f *opened, i int) (found spot, err error) {
+func (o *opener) vouchedIn(f *opened, i int) (limit spot, err error) {
+	var found spot
 	end := f.size
 	if i < len(o.list)-1 {
 		end = min(end, o.list[i].Length)
@@ -97,15 +99,21 @@ func (o *opener) vouchedIn(f *opened, i int) (found spot, err error) {
 			return spot{}, err
 		}
 		if rec == nil {
-			return found, o.durableBehind(f, spot{i, at})
+			return limit, o.durableBehind(f, spot{i, at})
 		}
 		if rec.Kind != KindCheckpoint {
 			continue
 		}
-		if s, ok := o.spotOf(parseCheckpoint(rec.Body), spot{i, at}); ok && found.before(s) {
-			found = s
-			o.durable, o.taken = max(o.durable, rec.Sequence), rec.Published
+		own := spot{i, at}
+		s, ok := o.spotOf(parseCheckpoint(rec.Body), own)
+		if !ok || !found.before(s) {
+			continue
 		}
+		found, limit = s, s
+		if s == own {
+			limit.offset += checkpointLength
+		}
+		o.durable, o.taken = max(o.durable, rec.Sequence), rec.Published
 	}
 }
 

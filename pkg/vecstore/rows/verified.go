@@ -44,6 +44,11 @@ func (o *opener) verified() error {
 		}
 	}
 	// Nothing has been changed so far.
+	if o.opt.Mode == Distrusted && len(o.list) > 0 {
+		if err := o.vouchAgain(); err != nil {
+			return err
+		}
+	}
 	if err := o.cut(cut); err != nil {
 		return err
 	}
@@ -52,8 +57,40 @@ func (o *opener) verified() error {
 			return fmt.Errorf("repairing %s: %w", indexName(f.id), err)
 		}
 	}
-	if o.opt.Mode == Distrusted {
-		o.durable = max(o.through, o.durable) // all that is left
+	return nil
+}
+
+// vouchAgain writes the checkpoint that tells where the log is about to be cut once more. It may stand further on, and where it
+// does not, it has been written behind the last sync that succeeded, so that the disk may not have it. Whoever comes to read
+// what this leaves half done still finds the old one.
+func (o *opener) vouchAgain() error {
+	f := o.files[len(o.files)-1]
+	o.durable = max(o.through, o.durable) // all that is left
+	if o.durable == 0 {
+		return nil
+	}
+	rec := checkpointRecord(o.durable, o.taken, place{f.id, f.length})
+	b, err := appendRecord(nil, &rec)
+	if err != nil {
+		return err
+	}
+	at := f.length
+	if o.vouched == (spot{len(o.files) - 1, at - checkpointLength}) {
+		at -= checkpointLength
+		if _, err := f.seg.ReadAt(b, at); err != nil {
+			return fmt.Errorf("reading a checkpoint: %w", err)
+		}
+	} else if at+checkpointLength > MaxSegment {
+		return nil
+	} else {
+		f.length, f.entries, f.repair = at+checkpointLength, f.entries+1, true
+		f.size = max(f.size, f.length)
+	}
+	if _, err := f.seg.WriteAt(b, at); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	if err := f.seg.Sync(); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
 	return nil
 }

@@ -15,9 +15,10 @@ const MostBytes = 64
 
 // Printer prints fields one behind the other.
 type Printer struct {
-	out *bufio.Writer
-	at  int64
-	b   []byte
+	out   *bufio.Writer
+	at    int64
+	b     []byte
+	begun bool
 }
 
 // New returns a Printer to w. What it has printed is there after Flush.
@@ -35,9 +36,13 @@ func (p *Printer) Offset() int64 { return p.at }
 // Rest returns the bytes from the next field on.
 func (p *Printer) Rest() []byte { return p.b }
 
-// Title prints a heading.
+// Title prints a heading, with an empty line before it if it is not the first one.
 func (p *Printer) Title(format string, args ...any) {
-	fmt.Fprintf(p.out, "\n# "+format+"\n", args...)
+	if p.begun {
+		fmt.Fprintln(p.out)
+	}
+	p.begun = true
+	fmt.Fprintf(p.out, "# "+format+"\n", args...)
 }
 
 // Field prints the next n bytes, which must be there.

@@ -30,13 +30,13 @@ func TestPrinter(t *testing.T) {
 		t.Errorf("at %d with %d bytes to go", p.Offset(), len(p.Rest()))
 	}
 	p.At(8, make([]byte, 16))
+	p.Title("another")
 	p.Time("when", "never")
 	p.Time("when", "")
 	if err := p.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	want := `
-# a title 1
+	want := `# a title 1
       1000       3  00 01 02                                         short: "x"
       1003       0                                                   nothing
       1003       4  03 04 05 06                                      u32: 0x6050403
@@ -52,6 +52,8 @@ func TestPrinter(t *testing.T) {
                     80 81 82 83 84 85 86 87 88 89 8a 8b 8c 8d 8e 8f
                     90 91 92 93 94 95 96 97 98 99 9a 9b 9c 9d 9e 9f …
       1161       4  a1 a2 a3 a4                                      CRC-32C of it: wrong
+
+# another
          8       8  00 00 00 00 00 00 00 00                          when: never
         16       8  00 00 00 00 00 00 00 00                          when: 0, 1970-01-01T00:00:00Z
 `
