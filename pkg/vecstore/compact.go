@@ -1,17 +1,303 @@
 package vecstore
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
+)
 
 // Compaction says what compacting a space changed.
 type Compaction struct {
 	// Before and After count the rows of the space, hidden ones included; Reclaimed is the difference.
 	Before, After, Reclaimed uint64
-	// BytesBefore and BytesAfter are the size of the shard's row log.
+	// BytesBefore and BytesAfter are the size of the shard's row log, whose closed segments are written anew.
 	BytesBefore, BytesAfter int64
 }
 
 // Compact reclaims what nobody can read any more in a space: rows that were replaced, forgotten or have expired longer
 // ago than Options.KeepVersions, in the index and in the row log. Ingest and recall go on meanwhile.
 func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
-	return Compaction{}, ErrUnsupported
+	sp, err := s.readable(name, 0)
+	if err != nil {
+		return Compaction{}, err
+	}
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	out := Compaction{BytesBefore: s.log.Bytes()}
+	c := &compaction{s: s, sp: sp, ctx: ctx, now: time.Now()}
+	if out.Before, out.After, err = c.run(); err != nil {
+		return out, fmt.Errorf("compacting space %q: %w", name, err)
+	}
+	out.Reclaimed = out.Before - out.After
+	if err := s.rewriteLog(ctx); err != nil {
+		return out, fmt.Errorf("compacting the row log: %w", err)
+	}
+	out.BytesAfter = s.log.Bytes()
+	return out, nil
+}
+
+// compaction makes a new generation of a space, without the rows that are reclaimed. The old one serves until it is
+// ready; what is applied meanwhile is taken over at the end. The new graph is built from the stored vectors, so that it is
+// the one that the remaining rows would have had from the beginning.
+type compaction struct {
+	s   *Shard
+	sp  *space
+	ctx context.Context
+	now time.Time
+	// pace is told how long a piece of work took, and waits as long as the work is to rest; nil for at once.
+	pace func(worked time.Duration) error
+	// worth tells whether removing so many of so many rows is worth it; nil when any is.
+	worth func(rows, removed uint32) bool
+
+	old, next *generation
+	// cut is the number of rows of old that are looked at, below which some are left out; remap has their new numbers.
+	cut     uint32
+	remap   []uint32
+	floor   uint64 // what died at it or before is reclaimed
+	horizon uint64 // the newest death among what was reclaimed
+	changes []uint32
+	copied  uint32 // rows of old that are in next
+}
+
+// gone is the new number of a row that is left out.
+const gone = math.MaxUint32
+
+func (c *compaction) run() (before, after uint64, err error) {
+	sp := c.sp
+	c.begin()
+	defer func() {
+		sp.applying.Lock()
+		sp.changes = nil
+		sp.applying.Unlock()
+	}()
+	before = uint64(c.old.high.Load())
+	removed := c.choose()
+	if removed == 0 || c.worth != nil && !c.worth(c.cut, removed) {
+		return before, before, nil
+	}
+	c.next = newGeneration(sp, c.old.base+uint64(removed))
+	if err := c.build(); err != nil {
+		return before, before, errors.Join(err, c.abandon())
+	}
+	if err := c.finish(); err != nil {
+		return before, before, errors.Join(err, c.abandon())
+	}
+	return before, uint64(c.next.high.Load()), nil
+}
+
+// begin decides what is looked at, and has the deaths from now on noted.
+func (c *compaction) begin() {
+	sp := c.sp
+	sp.applying.Lock()
+	defer sp.applying.Unlock()
+	c.old = sp.gen.Load()
+	c.cut = c.old.settled.Load()
+	sp.changes = &c.changes
+	c.floor = c.s.floor(sp, c.now)
+}
+
+// floor is the sequence that no read of the past may look below any more.
+func (s *Shard) floor(sp *space, now time.Time) uint64 {
+	if s.opt.KeepVersions < 0 {
+		return sp.appliedTo
+	}
+	return min(s.moments.before(now.Add(-s.opt.KeepVersions)), sp.appliedTo)
+}
+
+// choose numbers the rows that stay, and returns how many do not.
+func (c *compaction) choose() (removed uint32) {
+	c.remap = make([]uint32, c.cut)
+	expired := c.now.Add(-max(c.s.opt.KeepVersions, 0)).UnixNano()
+	for row := range c.cut {
+		m := c.old.meta.at(row)
+		died := m.died.Load()
+		switch {
+		case died != 0 && died <= c.floor:
+			c.horizon = max(c.horizon, died)
+		case m.expires != 0 && m.expires <= expired:
+		case m.born.Load() == void || m.ref.Load() == 0:
+		default:
+			c.remap[row] = row - removed
+			continue
+		}
+		c.remap[row] = gone
+		removed++
+	}
+	return removed
+}
+
+// build copies and links the rows that were settled at the beginning, and then those that have settled meanwhile, until few
+// are left.
+func (c *compaction) build() error {
+	for round := 0; round < 16; round++ {
+		to := c.old.settled.Load()
+		if round > 0 && to-c.copied < c.s.opt.TailRows {
+			return nil
+		}
+		c.copyMeta(to)
+		if err := c.link(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyMeta adds the rows of the old generation up to one, in their new numbers.
+func (c *compaction) copyMeta(to uint32) {
+	for ; c.copied < to; c.copied++ {
+		row := c.number(c.copied)
+		if row == gone {
+			continue
+		}
+		c.next.meta.grow(row)
+		from, m := c.old.meta.at(c.copied), c.next.meta.at(row)
+		m.sequence, m.expires = from.sequence, from.expires
+		m.ref.Store(from.ref.Load())
+		m.born.Store(from.born.Load())
+		c.copyDeath(from, row)
+		if from.expires != 0 {
+			c.next.suspects.set(row)
+		}
+		c.next.numbered.Store(row + 1)
+	}
+	c.next.settle()
+}
+
+func (c *compaction) copyDeath(from *rowMeta, row uint32) {
+	dead := from.dead.Load()
+	m := c.next.meta.at(row)
+	if dead == 0 || m.dead.Load() != 0 {
+		return
+	}
+	m.died.Store(from.died.Load())
+	m.dead.Store(dead)
+	c.next.suspects.set(row)
+	c.next.dead.Add(1)
+}
+
+// number returns the number that a row has in the next generation.
+func (c *compaction) number(row uint32) uint32 {
+	if row < c.cut {
+		return c.remap[row]
+	}
+	return row - uint32(c.next.base-c.old.base)
+}
+
+// link builds the graph of what has been copied, where the space is to have one.
+func (c *compaction) link() error {
+	n := c.next
+	for c.s.linkable(c.sp, n) {
+		if c.sp.gone.Load() || c.s.closed.Load() {
+			return ErrClosed
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := columns.Guard(c.linkBlock); err != nil {
+			return err
+		}
+		if c.pace != nil {
+			if err := c.pace(time.Since(start)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *compaction) linkBlock() (err error) {
+	n := c.next
+	e := n.engine.Load()
+	if e == nil {
+		if e, err = c.s.makeEngine(c.sp, n); err != nil {
+			return err
+		}
+		n.engine.Store(e)
+	}
+	from := e.linked()
+	if err := c.s.fill(c.sp, n, from, from+blockRows); err != nil {
+		return err
+	}
+	threads := c.s.opt.Linking.take(1)
+	defer c.s.opt.Linking.give(threads)
+	err = e.link(from+blockRows, threads)
+	n.tail.drop(e.linked())
+	return err
+}
+
+// finish takes over what is left and what has changed, and makes the next generation the current one. Nothing is
+// numbered, applied or linked meanwhile.
+func (c *compaction) finish() error {
+	sp := c.sp
+	sp.linking.Lock()
+	defer sp.linking.Unlock()
+	sp.applying.Lock()
+	defer sp.applying.Unlock()
+	sp.numbering.Lock()
+	defer sp.numbering.Unlock()
+	if sp.gone.Load() || c.s.closed.Load() {
+		return ErrClosed
+	}
+	old, next := c.old, c.next
+	c.copyMeta(old.numbered.Load())
+	for _, row := range c.changes {
+		if to := c.number(row); to != gone {
+			c.copyDeath(old.meta.at(row), to)
+		}
+	}
+	next.high.Store(max(next.high.Load(), c.number(old.high.Load()-1)+1))
+	next.ids = make(map[rows.Key]uint32, len(old.ids))
+	for key, row := range old.ids {
+		if to := c.number(row); to != gone {
+			next.ids[key] = to
+		}
+	}
+	c.moveTail()
+	if err := c.s.nameEngine(sp, next.engine.Load(), max(sp.horizon.Load(), c.horizon)); err != nil {
+		return err
+	}
+	sp.horizon.Store(max(sp.horizon.Load(), c.horizon))
+	c.s.garbage.count(old, func(row uint32) bool { return c.number(row) == gone })
+	sp.gen.Store(next)
+	c.s.linker.wake(sp)
+	return old.engine.Load().drop()
+}
+
+// moveTail gives the next generation the codes of the rows that it has not linked.
+func (c *compaction) moveTail() {
+	old, next := c.old, c.next
+	loaded := true
+	removed := uint32(next.base - old.base)
+	for row := next.linked(); row < next.high.Load(); row++ {
+		// A row below cut has another distance to its old number; those are few, or the whole of a small space, and are made
+		// again from the row log when they are needed.
+		from := row + removed
+		chunk := old.tail.chunk(from)
+		if from < c.cut || chunk == nil || int(from%blockRows) >= len(chunk.info) || !old.tail.loaded.Load() {
+			loaded = false
+			break
+		}
+		to, i, j := next.tail.room(row), int(from%blockRows), int(row%blockRows)
+		size := next.tail.size
+		copy(to.codes[j*size:(j+1)*size], chunk.codes[i*size:(i+1)*size])
+		to.info[j] = chunk.info[i]
+	}
+	if !loaded {
+		next.tail.evict()
+	}
+	next.tail.loaded.Store(loaded)
+}
+
+// abandon lets go of what was built.
+func (c *compaction) abandon() error {
+	if c.next == nil {
+		return nil
+	}
+	return c.next.engine.Load().drop()
 }

@@ -30,16 +30,24 @@ func (s *Shard) columnsHeader(sp *space, generation uint32) columns.Header {
 
 // createColumns makes the next column file of a space, which the manifest does not name yet.
 func (s *Shard) createColumns(sp *space) (*columns.File, error) {
-	sp.generations++
-	return columns.Create(s.opt.FS, filepath.Join(s.dir, columnsName(sp.number, sp.generations)), s.columnsHeader(sp, sp.generations))
+	n := sp.generations.Add(1)
+	return columns.Create(s.opt.FS, filepath.Join(s.dir, columnsName(sp.number, n)), s.columnsHeader(sp, n))
 }
 
-// nameColumns makes a file the one of its space in the manifest.
-func (s *Shard) nameColumns(sp *space, file *columns.File) error {
-	h := file.Header()
+// nameEngine makes the file of an engine the one of its space in the manifest, which has none when e is nil, and stores a
+// horizon if that is not 0.
+func (s *Shard) nameEngine(sp *space, e *engine, horizon uint64) error {
 	return s.store(func(m *manifest.Manifest) {
 		dropColumns(m, sp.number)
-		m.Columns = append(m.Columns, manifest.Columns{Space: sp.number, Generation: h.Generation, File: filepath.Base(file.Path())})
+		if x, ok := e.graph(); ok {
+			h := x.file.Header()
+			m.Columns = append(m.Columns, manifest.Columns{Space: sp.number, Generation: h.Generation, File: filepath.Base(x.file.Path())})
+		}
+		if horizon == 0 {
+			return
+		}
+		m.Horizons = slices.DeleteFunc(m.Horizons, func(h manifest.Horizon) bool { return h.Space == sp.number })
+		m.Horizons = append(m.Horizons, manifest.Horizon{Space: sp.number, Sequence: horizon})
 	})
 }
 
@@ -56,22 +64,38 @@ func (s *Shard) remove(sp *space) {
 	if !ok {
 		return
 	}
-	if err := s.store(func(m *manifest.Manifest) { dropColumns(m, sp.number) }); err != nil {
-		s.linker.note(err)
-		return
+	err := s.store(func(m *manifest.Manifest) {
+		dropColumns(m, sp.number)
+		m.Horizons = slices.DeleteFunc(m.Horizons, func(h manifest.Horizon) bool { return h.Space == sp.number })
+	})
+	if err == nil {
+		x.file.Drop()
+		err = x.file.Close()
 	}
-	x.file.Drop()
-	s.linker.note(x.file.Close())
+	s.linker.note(err)
 }
 
 // graph returns the graph of a space that has one.
-func (sp *space) graph() (*graph, bool) {
-	e := sp.gen.Load().engine.Load()
+func (sp *space) graph() (*graph, bool) { return sp.gen.Load().engine.Load().graph() }
+
+// graph returns the graph that an engine is, if it is one; nil is none.
+func (e *engine) graph() (*graph, bool) {
 	if e == nil {
 		return nil, false
 	}
 	x, ok := e.index.(*graph)
 	return x, ok
+}
+
+// drop removes an engine, when the last search that is under way there has ended; nil has nothing to remove.
+func (e *engine) drop() error {
+	if e == nil {
+		return nil
+	}
+	if x, ok := e.graph(); ok {
+		x.file.Drop()
+	}
+	return e.close()
 }
 
 // openColumns opens the columns that the manifest names for a space, when they can be used as they are. damaged is why
@@ -82,7 +106,7 @@ func (s *Shard) openColumns(sp *space, trusted bool) (file *columns.File, damage
 		return nil, nil, nil
 	}
 	c := s.manifest.Columns[i]
-	sp.generations = c.Generation
+	sp.generations.Store(c.Generation)
 	path := filepath.Join(s.dir, c.File)
 	file, err = columns.Open(s.opt.FS, path, s.columnsHeader(sp, c.Generation))
 	if err == nil && !trusted {
@@ -130,7 +154,7 @@ const asideMark = ".aside"
 
 // setAsideColumns keeps a damaged column file under another name.
 func (s *Shard) setAsideColumns(sp *space) error {
-	name := columnsName(sp.number, sp.generations)
+	name := columnsName(sp.number, sp.generations.Load())
 	err := s.opt.FS.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+asideMark))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

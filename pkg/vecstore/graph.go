@@ -11,9 +11,9 @@ import (
 
 // graph is the engine EngineHNSW: an HNSW graph over bit-sliced codes in mapped columns.
 //
-// A row has a code of four bits a component, as four planes of one bit each. The first one, the sketch, is what the way
-// through the graph is found by: it is an eighth of an int8 code, and a search is as fast as its cache misses. What was found
-// is put in order by all four.
+// A row has a code of four bits a component, as four planes of one bit each. The first of them, the sketch, are what the way
+// through the graph is found by: for long vectors one plane, an eighth of an int8 code, and a search is as fast as its
+// cache misses. What was found is put in order by all four.
 type graph struct {
 	gen   *generation
 	codec *codec
@@ -25,10 +25,8 @@ type graph struct {
 
 // layout is that of the columns of a space.
 func (c *codec) layout(cfg hnsw.Config) columns.Layout {
-	return columns.LayoutFor(c.dim, c.width, (planes-1)*c.width, cfg.LinkWords(), cfg.UpperWords())
+	return columns.LayoutFor(c.dim, c.sketch*c.width, max((planes-c.sketch)*c.width, 8), cfg.LinkWords(), cfg.UpperWords())
 }
-
-const planes = 4
 
 func newGraph(g *generation, file *columns.File, cfg hnsw.Config) *graph {
 	x := &graph{gen: g, codec: g.space.codec, file: file, slots: uint32(file.State().Slots.Load())}
@@ -97,11 +95,10 @@ func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 	for ; from < to; from += part {
 		first, end := from, min(to, from+part)
 		all.Go(func() {
-			natural, v := make([]int8, x.codec.dim), make([]float32, x.codec.dim)
-			levels := make([]int8, x.codec.codeSize)
+			e := newEncoder(x.codec)
 			for row := first; row < end; row++ {
 				if x.gen.meta.at(row).born.Load() != void {
-					x.encodeRow(b, row, natural, v, levels)
+					x.encodeRow(b, row, e)
 				}
 			}
 		})
@@ -109,21 +106,53 @@ func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 	all.Wait()
 }
 
-func (x *graph) encodeRow(b *columns.Chunks, row uint32, natural []int8, v []float32, levels []int8) {
+// encoder is the memory of one goroutine that encodes rows.
+type encoder struct {
+	natural, levels []int8
+	v               []float32
+	code            []byte // all planes
+}
+
+func newEncoder(c *codec) *encoder {
+	return &encoder{
+		natural: make([]int8, c.dim), levels: make([]int8, c.codeSize), v: make([]float32, c.dim), code: make([]byte, planes*c.width),
+	}
+}
+
+func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	c := x.codec
 	code, info := x.gen.tail.code(row)
-	c.natural(natural, code)
-	vector.DequantizeI8(v, natural, info.scale)
-	sketch, rest := b.Sketch(row), b.RestOf(row)
+	c.natural(e.natural, code)
+	vector.DequantizeI8(e.v, e.natural, info.scale)
+	first, all := vector.QuantizePlanes(e.code[:c.width], e.code[c.width:], e.v)
+	copy(b.Sketch(row), e.code)
+	copy(b.RestOf(row), e.code[c.sketch*c.width:])
+	vector.UnpackPlanes(e.levels, e.code[:c.width], e.code[c.width:], c.dim)
+	squares := float64(vector.DotI8(e.levels, e.levels))
 	out := b.Info(row)
-	out.Sketch, out.Code = vector.QuantizePlanes(sketch, rest, v)
-	out.Norm = info.norm
+	switch out.Sketch = first; c.sketch {
+	case planes:
+		out.Sketch = all
+	case 2:
+		out.Sketch = c.twoPlaneFactor(e.levels, code, info)
+	}
+	out.Code, out.Norm = all, info.norm
 	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
-	vector.UnpackPlanes(levels, sketch, rest, c.dim)
-	squares := float64(vector.DotI8(levels, levels))
-	norm := vector.SumSquares(v)
-	f := float64(out.Code)
-	out.Missed = float32(math.Sqrt(max(0, f*f*squares-norm))) + c.missedByInt8(info.scale)
+	f := float64(all)
+	out.Missed = float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))) + c.missedByInt8(info.scale)
+}
+
+// twoPlaneFactor is by what the levels of the first two planes, -3 to 3, are multiplied, so that the estimate is unbiased:
+// as vector.QuantizePlanes has it for one and four planes. It changes the levels to those.
+func (c *codec) twoPlaneFactor(levels, code []int8, info tailInfo) float32 {
+	for i, l := range levels {
+		levels[i] = (l+15)>>3*2 - 3
+	}
+	dot := float32(vector.DotI8(levels, code)) * info.scale
+	if dot <= 0 {
+		return 0
+	}
+	return info.norm / dot
 }
 
 // Load implements hnsw.Rows. A row that is being linked is known by its int8 code, one of the graph by its planes.
@@ -138,40 +167,56 @@ func (x *graph) Load(row uint32, q *hnsw.Query) {
 		q.Scale, q.Norm = info.scale, info.norm
 	} else {
 		b := x.file.Chunks()
-		sketch, rest := b.Sketch(row), b.RestOf(row)
-		vector.UnpackPlanes(q.Code, sketch, rest, x.codec.dim)
+		x.unpack(q.Code, b, row)
 		info := b.Info(row)
 		q.Scale, q.Norm = info.Code, info.Norm
 	}
 	q.Sum = vector.DotI8(q.Code, x.codec.ones)
 }
 
+// unpack makes the levels of a row.
+func (x *graph) unpack(levels []int8, b *columns.Chunks, row uint32) {
+	c := x.codec
+	if sketch := b.Sketch(row); c.sketch == 1 {
+		vector.UnpackPlanes(levels, sketch, b.RestOf(row), c.dim)
+		return
+	}
+	var room [1024]byte // enough for 2,048 components
+	code := append(append(room[:0], b.Sketch(row)...), b.RestOf(row)[:(planes-c.sketch)*c.width]...)
+	vector.UnpackPlanes(levels, code[:c.width], code[c.width:], c.dim)
+}
+
 // Estimates implements hnsw.Rows by the sketches.
 func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
-	b, width := x.file.Chunks(), x.codec.width
+	b, c := x.file.Chunks(), x.codec
 	scratch = scratch[:len(ids)]
-	vector.DotPlanesList(q.Code, width, 1, b.Heads, b.Shift(), b.HeadStride(), ids, scratch)
+	vector.DotPlanesList(q.Code, c.width, c.sketch, b.Heads, b.Shift(), b.HeadStride(), ids, scratch)
+	middle := (1<<c.sketch - 1) * q.Sum // of the numbers that the bits stand for, times the query
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
-			out[i] = info.Norm - 2*float32(2*scratch[i]-q.Sum)*info.Sketch*q.Scale
+			out[i] = info.Norm - 2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale
 		}
 		return
 	}
 	for i, id := range ids {
-		out[i] = -float32(2*scratch[i]-q.Sum) * b.Info(id).Sketch * q.Scale
+		out[i] = -float32(2*scratch[i]-middle) * b.Info(id).Sketch * q.Scale
 	}
 }
 
 // Distances implements hnsw.Rows by all planes.
 func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
-	b, width, squared := x.file.Chunks(), x.codec.width, x.squared(q)
+	b, c, squared := x.file.Chunks(), x.codec, x.squared(q)
+	rest := planes - c.sketch
 	scratch, first := scratch[:len(ids)], scratch[len(ids):2*len(ids)]
-	vector.DotPlanesList(q.Code, width, 1, b.Heads, b.Shift(), b.HeadStride(), ids, first)
-	vector.DotPlanesList(q.Code, width, planes-1, b.Rest, b.Shift(), b.RestStride(), ids, scratch)
+	vector.DotPlanesList(q.Code, c.width, c.sketch, b.Heads, b.Shift(), b.HeadStride(), ids, first)
+	clear(scratch)
+	if rest > 0 {
+		vector.DotPlanesList(q.Code, c.width, rest, b.Rest, b.Shift(), b.RestStride(), ids, scratch)
+	}
 	for i, id := range ids {
 		info := b.Info(id)
-		levels := 2*(first[i]<<(planes-1)+scratch[i]) - 15*q.Sum
+		levels := 2*(first[i]<<rest+scratch[i]) - (1<<planes-1)*q.Sum
 		dot := float32(levels) * info.Code * q.Scale
 		if out[i] = -dot; squared {
 			out[i] = info.Norm - 2*dot

@@ -207,8 +207,11 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) error {
 	err := columns.Guard(func() (err error) {
 		e := g.engine.Load()
 		if e == nil {
-			if e, err = s.begin(sp, g); err != nil {
+			if e, err = s.makeEngine(sp, g); err != nil {
 				return err
+			}
+			if err := s.nameEngine(sp, e, 0); err != nil {
+				return errors.Join(err, e.drop())
 			}
 			g.engine.Store(e)
 		}
@@ -221,18 +224,14 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) error {
 	return nil
 }
 
-// begin makes the index of a generation that has none yet.
-func (s *Shard) begin(sp *space, g *generation) (*engine, error) {
+// makeEngine makes the index of a generation that has none yet. Its file is not named in the manifest.
+func (s *Shard) makeEngine(sp *space, g *generation) (*engine, error) {
 	if sp.def.Engine == EngineCoder {
 		return &engine{newCoder(g)}, nil
 	}
 	file, err := s.createColumns(sp)
 	if err != nil {
 		return nil, err
-	}
-	if err := s.nameColumns(sp, file); err != nil {
-		file.Drop()
-		return nil, errors.Join(err, file.Close())
 	}
 	return &engine{newGraph(g, file, s.opt.Graph)}, nil
 }

@@ -51,6 +51,7 @@ func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 		return nil, out, err
 	}
 	s.linker.start(s)
+	s.maintainer.start(s)
 	for _, sp := range s.living() {
 		s.linker.wake(sp)
 	}

@@ -21,6 +21,8 @@ type Options struct {
 	// KeepVersions is for how long replaced and forgotten versions are kept for reads of the past, at least. Default:
 	// 10 minutes; negative keeps none.
 	KeepVersions time.Duration
+	// Compress has segments of the row log that are written anew compressed, record by record, where that saves a sixteenth.
+	Compress bool
 	// GraphRows is the number of rows from which on a space gets a graph; those with fewer are scanned. Default: 10,000.
 	GraphRows uint32
 	// Graph is how graphs are built. Default: hnsw.DefaultConfig. A graph that was built with another M is built again.

@@ -272,7 +272,7 @@ func (p *pursuit) nearest() (Result, error) {
 	if p.q.Filter != nil {
 		hide = func(row uint32) bool { return !p.visible(row) }
 	}
-	shortlist := p.shortlist(want)
+	shortlist := p.shortlist(want, ef)
 	found, compared := p.index.search(p.w, p.query, ef, ef, hide)
 	if len(found) < min(want, int(p.linked)) {
 		// Too few rows hold for a graph, or some cannot be reached.
@@ -335,8 +335,14 @@ const (
 	fastEf     = 32
 )
 
-// shortlist is how many of the candidates are compared by their stored vectors.
-func (p *pursuit) shortlist(want int) int { return want + max(6, want/2) }
+// shortlist is how many of the candidates are compared by their stored vectors: a few more than are wanted where the codes
+// are good enough to tell, all where vectors are short, and reading them costs little.
+func (p *pursuit) shortlist(want, ef int) int {
+	if p.sp.codec.dim < 256 {
+		return max(ef, want)
+	}
+	return want + max(6, want/2)
+}
 
 func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo)) bool {
 	g := p.view.g

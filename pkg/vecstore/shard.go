@@ -34,6 +34,10 @@ type Shard struct {
 	searchers sync.Pool
 	moments   moments // when which sequence was appended
 	linker    linker
+	// compacting lets one compaction run at a time.
+	compacting sync.Mutex
+	garbage    garbage
+	maintainer maintainer
 	// unindexed is of the recovery.
 	unindexed int
 	closed    atomic.Bool
@@ -112,6 +116,7 @@ func (s *Shard) uninstall(sp *space) {
 // retire lets go of what a space that has ended holds. The linker drops its columns, since it may be at work there.
 func (s *Shard) retire(sp *space) {
 	sp.gone.Store(true)
+	s.garbage.count(sp.gen.Load(), func(uint32) bool { return true })
 	s.linker.wake(sp)
 }
 
@@ -153,6 +158,7 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 	sp.applying.Lock()
 	defer sp.applying.Unlock()
 	sp.pruneSome(applied)
+	sp.appliedTo = max(sp.appliedTo, applied)
 	moment := sp.clock.Load() + 1
 	defer func() {
 		sp.clock.Store(moment) // also when an event makes the index panic: those before it are there
@@ -187,6 +193,7 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
 	s.cool()
+	s.maintainer.tick(now)
 	err := s.log.Checkpoint(now)
 	if errors.Is(err, ErrFailed) {
 		// The next open must not trust what looks written. That the manifest cannot be stored either changes nothing for
@@ -212,6 +219,7 @@ func (s *Shard) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.maintainer.stop()
 	s.linker.stop()
 	err := s.Checkpoint(time.Now())
 	if err == nil {
@@ -244,6 +252,7 @@ func (s *Shard) Abandon() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.maintainer.stop()
 	s.linker.stop()
 	return s.closeFiles()
 }

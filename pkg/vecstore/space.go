@@ -24,20 +24,19 @@ type space struct {
 	horizon     atomic.Uint64
 	used        atomic.Int64 // when it was last searched, Unix time in nanoseconds: cold ones give up their codes
 	filters     filterCache
-	generations uint32 // of its column files; of who links
+	generations atomic.Uint32 // of its column files
 
 	// numbering is held while rows are numbered, applying while they are applied, linking while they are linked, each
 	// of them by one at a time; who replaces the generation holds the three, taken in the order linking, applying, numbering.
 	numbering sync.Mutex
 	applying  sync.Mutex
 	linking   sync.Mutex
-	// compacting lets one compaction run at a time.
-	compacting sync.Mutex
 
 	// Of who applies. tombs are forgets that observations on their way may come after.
 	tombs      map[rows.Key]uint64
 	newestTomb uint64
 	pruneAbove int
+	appliedTo  uint64 // everything up to here is applied, as far as is known
 	// changes, while a compaction copies rows, are the rows that ceased to hold meanwhile.
 	changes *[]uint32
 }

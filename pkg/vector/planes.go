@@ -27,13 +27,13 @@ import (
 const (
 	planeBlock      = 32             // bytes of a plane in a block
 	planeComponents = planeBlock * 8 // components of a block
+	maxPlanes       = 8
 
 	// planesBatch is how many rows one call of a kernel takes, as gatherBatch.
 	planesBatch = 64
 
 	// A kernel asks for the rows that come next before it needs them: for planesAheadBytes of them, which is
-	// planesAhead rows at most and one at least. A processor forgets what it is asked for beyond that: one of 2021 waits
-	// for 24 cache lines at a time.
+	// planesAhead rows at most and one at least. More at a time, on the AMD processors of 2021, take longer.
 	planesAhead      = 12
 	planesAheadBytes = 2048
 )
@@ -89,7 +89,8 @@ func SumI8(q []int8) int32 {
 
 // DotPlanesList sets out[i], for each of ids, to the inner product of q, a query in plane order, and the numbers whose
 // bits row ids[i] has: of planes planes of width bytes, back to back, the first is the highest bit of each number and the
-// last is the lowest.
+// last is the lowest. There are eight planes at most. Sums are int32 and wrap around, which takes more than 65,000
+// components of eight bits.
 //
 // Rows stand in chunks of 1<<shift rows of stride bytes each: row id begins (id mod 1<<shift)*stride bytes behind
 // chunks[id>>shift]. It panics where chunks does not have that chunk, or a nil, or out is shorter than ids. That a chunk
@@ -103,12 +104,14 @@ func (l level) DotPlanesList(q []int8, width, planes int, chunks []*byte, shift 
 	if len(ids) == 0 {
 		return
 	}
-	if width <= 0 || width%8 != 0 || planes <= 0 {
+	if width <= 0 || width%8 != 0 || planes <= 0 || planes > maxPlanes {
 		panic(fmt.Sprintf("vector: there are no rows of %d planes of %d bytes", planes, width))
+	}
+	if planeBlocks(width) > len(q)/planeComponents {
+		panic(fmt.Sprintf("vector: a query of %d codes for planes of %d bytes", len(q), width))
 	}
 	row := width * planes
 	checkStride(stride, row)
-	checkLength(len(q), planeBlocks(width)*planeComponents)
 	checkLength(len(out), len(ids))
 	ahead := max(1, min(planesAhead, planesAheadBytes/row))
 	shift = min(shift, 32) // no id has more bits, and so a shift is one instruction

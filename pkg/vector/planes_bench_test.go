@@ -51,3 +51,26 @@ func benchPlanes(rng *rand.Rand, rows int, shift uint, stride int) []*byte {
 	}
 	return chunks
 }
+
+func BenchmarkPlanesQuantize(b *testing.B) {
+	for _, dim := range []int{384, 768} {
+		v := gaussian(rand.New(rand.NewPCG(1, 1)), dim)
+		w := PlaneWidth(dim)
+		sketch, rest := make([]byte, w), make([]byte, 3*w)
+		levels := make([]int8, PlaneQuerySize(dim))
+		b.Run(fmt.Sprintf("quantize/dim=%d", dim), func(b *testing.B) {
+			forLevelsBench(b, func(b *testing.B, l level) {
+				for b.Loop() {
+					l.QuantizePlanes(sketch, rest, v)
+				}
+			})
+		})
+		b.Run(fmt.Sprintf("unpack/dim=%d", dim), func(b *testing.B) {
+			forLevelsBench(b, func(b *testing.B, l level) {
+				for b.Loop() {
+					l.UnpackPlanes(levels, sketch, rest, dim)
+				}
+			})
+		})
+	}
+}

@@ -116,7 +116,7 @@ func TestAuditIsFairUnderLoad(t *testing.T) {
 			last = w.publish(events...)
 		}
 	}()
-	got := c.audited(t, 200, w.around)
+	got := c.audited(t, 80, w.around)
 	cancel()
 	c.reach(t, <-done)
 	if got < .995 {
@@ -126,11 +126,11 @@ func TestAuditIsFairUnderLoad(t *testing.T) {
 
 // A graph that is searched with too short a list of candidates is seen to be.
 func TestAuditOfAGraph(t *testing.T) {
-	const dim, rows = 48, 6000
+	const dim, rows = 32, 2500
 	w := newWorld(t)
 	c := w.start(func(o *Options) {
 		oftenAudited(o)
-		o.Config.Index.GraphRows = 1024
+		o.Config.Index.GraphRows = 512
 	})
 	random := rand.New(rand.NewPCG(1, 2))
 	vector := func() []float32 {
@@ -155,19 +155,17 @@ func TestAuditOfAGraph(t *testing.T) {
 		st, ok := c.shard().store.Load().Stats("a")
 		return ok && st.Graph > rows/2
 	})
-	ratio := func(ef uint32) float64 {
-		return c.audited(t, 110, func(int) {
+	ratio := func(audits int, ef uint32) float64 {
+		return c.audited(t, audits, func(int) {
 			resp := w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(vector()...), K: proto.Uint32(1), Ef: &ef})
 			if resp.GetExact() || resp.GetSearched() == 0 {
 				t.Fatalf("the answer says exact %t, searched %d", resp.GetExact(), resp.GetSearched())
 			}
 		})
 	}
-	good, bad, again := ratio(400), ratio(1), ratio(400)
-	if good < .9 || again < .9 || bad > good-.1 {
-		t.Errorf("the ratio is %.2f with a long list, %.2f with a short one, %.2f with a long one again", good, bad, again)
+	if good, mixed := ratio(40, 400), ratio(60, 1); good < .9 || mixed > good-.1 {
+		t.Errorf("the ratio is %.2f with a long list, and %.2f as soon as more were searched with a short one", good, mixed)
 	}
-	t.Logf("%.2f, %.2f, %.2f", good, bad, again)
 }
 
 func newTestAuditor(t *testing.T, cfg IndexConfig) (*auditor, *prometheus.Registry) {

@@ -67,10 +67,12 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func (l *lines) count(s string) int {
+func (l *lines) count(s string) int { return strings.Count(l.text(), s) }
+
+func (l *lines) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), s)
+	return l.b.String()
 }
 
 // world is a server with the logs of one shard, and the directory of one worker.
@@ -131,7 +133,7 @@ func (w *world) start(change func(*Options)) *tested {
 	}
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
-			w.t.Logf("log of worker %s:\n%s", opt.Config.Name, c.log.b.String())
+			w.t.Logf("log of worker %s:\n%s", opt.Config.Name, c.log.text())
 		}
 		c.close(w.t)
 	})

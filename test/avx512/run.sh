@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of the AVX-512 kernels of pkg/vector on a machine that need not have AVX-512: in Bochs, which emulates
-# a whole PC, on a Linux kernel with nothing but the tests. It takes about five minutes. It needs Go and Debian 12 or
+# a whole PC, on a Linux kernel with nothing but the tests. It takes two minutes. It needs Go and Debian 12 or
 # later; what it lacks it installs with apt. Unlike that, the kernel is only unpacked.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -139,7 +139,9 @@ func (h Header) check(want Header) error {
 		return fmt.Errorf("%w: they are generation %d of space %d", ErrIdentity, h.Generation, h.Space)
 	case h.Layout.Dim != want.Layout.Dim || h.Layout.Sketch != want.Layout.Sketch || h.Layout.Rest != want.Layout.Rest ||
 		h.Layout.Links != want.Layout.Links || h.Layout.UpperLinks != want.Layout.UpperLinks:
-		return fmt.Errorf("%w: they have dimension %d, and lists of %d and %d words", ErrIdentity, h.Layout.Dim, h.Layout.Links, h.Layout.UpperLinks)
+		l := h.Layout
+		return fmt.Errorf("%w: they have dimension %d, codes of %d and %d bytes, and lists of %d and %d words",
+			ErrIdentity, l.Dim, l.Sketch, l.Rest, l.Links, l.UpperLinks)
 	}
 	return nil
 }

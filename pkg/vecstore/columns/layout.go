@@ -40,9 +40,9 @@ const (
 	wordBytes     = 4
 )
 
-// LayoutFor chooses the layout of a space: chunks of about 16 MiB, of 1,024 to 65,536 rows. sketch and rest are as in
-// Layout, links and upperLinks are the words of lists as in Layout. A list of upperLinks words is taken for M links and their count, and a row for one that
-// is in 1/(M-1) upper layers on average; a chunk has slots for half as many again.
+// LayoutFor chooses the layout of a space: chunks of about 16 MiB, of 1,024 to 65,536 rows. The arguments are as in
+// Layout. A list of upperLinks words is taken for M links and their count, and a row for one that is in 1/(M-1) upper
+// layers on average; a chunk has slots for half as many again.
 func LayoutFor(dim, sketch, rest, links, upperLinks int) Layout {
 	l := Layout{Dim: dim, Sketch: sketch, Rest: rest, Links: links, UpperLinks: upperLinks}
 	for l.ChunkShift = minChunkShift; l.ChunkShift < maxChunkShift; l.ChunkShift++ {

@@ -12,7 +12,8 @@ import (
 )
 
 func main() {
-	tests := exec.Command("/vector.test", "-test.v", "-test.run", "/^avx512")
+	// Without the halves: the emulator rounds some ties away from even. Their kernel is of F16C, which is no part of AVX-512.
+	tests := exec.Command("/vector.test", "-test.v", "-test.run", "/^avx512", "-test.skip", "^TestRowsOfHalves$")
 	tests.Stdin, tests.Stdout, tests.Stderr = os.Stdin, os.Stdout, os.Stderr // there is no /dev/null
 	// The garbage collector of Go has code of its own for AVX-512, by which it loses objects in this emulator. It needs
 	// DQ, which the kernels do not.

@@ -1,0 +1,105 @@
+package vecstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maintainer compacts in the background what has become worth it, in a goroutine of its own.
+type maintainer struct {
+	looked time.Time // of who takes checkpoints
+	signal chan time.Time
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	failed atomic.Pointer[error]
+}
+
+const (
+	// maintainEvery is how often it is looked whether anything is worth it.
+	maintainEvery = 10 * time.Second
+	// A space is compacted when so many rows, and one of so many, can be reclaimed.
+	reclaimRows  = 1024
+	reclaimRatio = 4
+	// The row log is written anew when so many bytes, and one of so many, are of no use.
+	rewriteBytes = 64 << 20
+	rewriteRatio = 3
+)
+
+func (m *maintainer) start(s *Shard) {
+	m.signal = make(chan time.Time, 1)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.done.Go(func() {
+		for {
+			select {
+			case now := <-m.signal:
+				err := s.maintain(m.ctx, now)
+				m.failed.Store(&err)
+			case <-m.ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+func (m *maintainer) stop() {
+	m.cancel()
+	m.done.Wait()
+}
+
+// tick has the goroutine look around, now and then.
+func (m *maintainer) tick(now time.Time) {
+	if now.Sub(m.looked) < maintainEvery {
+		return
+	}
+	m.looked = now
+	select {
+	case m.signal <- now:
+	default: // it is still at it
+	}
+}
+
+// Maintenance returns why the last compaction in the background failed; nil when it did not.
+func (s *Shard) Maintenance() error {
+	if err := s.maintainer.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// maintain compacts the spaces that are worth it, resting as long as it works, and then the row log.
+func (s *Shard) maintain(ctx context.Context, now time.Time) error {
+	for _, sp := range s.living() {
+		if err := s.maintainSpace(ctx, sp, now); err != nil {
+			return err
+		}
+	}
+	if lost := s.garbage.total(); lost < rewriteBytes || lost < s.log.Bytes()/rewriteRatio {
+		return nil
+	}
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	return s.rewriteLog(ctx)
+}
+
+func (s *Shard) maintainSpace(ctx context.Context, sp *space, now time.Time) error {
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	c := &compaction{s: s, sp: sp, ctx: ctx, now: now, worth: func(rows, removed uint32) bool {
+		return removed >= reclaimRows && removed >= rows/reclaimRatio
+	}}
+	c.pace = func(worked time.Duration) error {
+		t := time.NewTimer(worked)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	_, _, err := c.run()
+	return err
+}
