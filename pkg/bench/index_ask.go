@@ -46,7 +46,7 @@ func rowNumbers(rows []vecstore.Row) (numbers []int32) {
 
 func (r *indexRun) search(q []float32, ef int, effort vecstore.Effort) (vecstore.Result, error) {
 	return r.shard.Search(indexSpace, vecstore.Query{
-		Vector: q, K: indexK, MinScore: float32(math.Inf(-1)), Ef: ef, Effort: effort, Now: time.Now(),
+		Vector: q, K: indexK, MinScore: float32(math.Inf(-1)), Ef: ef, Effort: effort, Now: time.Now(), OmitVectors: true,
 	})
 }
 

@@ -18,7 +18,7 @@ type Config struct {
 }
 
 // DefaultConfig is what a space gets that says nothing.
-func DefaultConfig() Config { return Config{M: 16, EfConstruction: 80} }
+func DefaultConfig() Config { return Config{M: 16, EfConstruction: 64} }
 
 // Validate tells what of the configuration cannot be.
 func (c Config) Validate() error {

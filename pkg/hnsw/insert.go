@@ -2,7 +2,6 @@ package hnsw
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
@@ -33,7 +32,7 @@ func (g *Graph) Insert(to uint32, threads int, skip func(row uint32) bool) {
 	b.prepare(g, from, to, skip)
 	// Each row searches the graph as it is, and writes its own lists; no search finds the row before the next phase.
 	ep, top, ok := g.entry()
-	spread(threads, int(to-from), func(thread, i int) {
+	Spread(threads, int(to-from), func(thread, i int) {
 		if row := from + uint32(i); b.levels[i] >= 0 {
 			g.connect(g.inserters[thread], row, ep, top, ok)
 		}
@@ -44,7 +43,7 @@ func (g *Graph) Insert(to uint32, threads int, skip func(row uint32) bool) {
 	if threads > 1 {
 		parts = 8 * threads
 	}
-	spread(threads, parts, func(thread, part int) {
+	Spread(threads, parts, func(thread, part int) {
 		g.linkBack(g.inserters[thread], uint32(part), uint32(parts))
 	})
 	g.len.Store(to)
@@ -189,24 +188,4 @@ func (g *Graph) addLink(s *Searcher, to, row uint32, level int) {
 		atomic.StoreUint32(&list[i+1], c.Row)
 	}
 	atomic.StoreUint32(&list[0], uint32(len(chosen)))
-}
-
-// spread calls do for 0 to n-1 from threads goroutines and waits for all.
-func spread(threads, n int, do func(thread, i int)) {
-	if threads <= 1 || n <= 1 {
-		for i := range n {
-			do(0, i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for t := range min(threads, n) {
-		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(t, i)
-			}
-		})
-	}
-	all.Wait()
 }

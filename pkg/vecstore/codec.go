@@ -189,6 +189,15 @@ func (c *codec) slack(q *query, rowMissed, rowNorm float32) float32 {
 	return e
 }
 
+// margin is by how much the score of a row is hardly ever better than the estimate by all planes of its code: three times
+// the standard deviation, of unit vectors. Where lengths differ it is not known beforehand, and is without bound.
+func (c *codec) margin() float32 {
+	if c.metric != Cosine || c.dim < 64 {
+		return float32(math.Inf(1))
+	}
+	return float32(3 * 0.107 / math.Sqrt(float64(c.dim)))
+}
+
 // missedByInt8 bounds the length of what an int8 code misses: half a step in each component.
 func (c *codec) missedByInt8(scale float32) float32 {
 	return scale * float32(0.5*math.Sqrt(float64(c.dim)))

@@ -1,6 +1,7 @@
 package vecstore_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
@@ -32,4 +33,20 @@ func TestCoderEngineConforms(t *testing.T) {
 	storetest.Run(t, storetest.Factory{
 		Engine: vecstore.EngineCoder, RecallFloor: 0.3, Rows: 1000, Options: vecstore.Options{GraphRows: 256, TailRows: 512},
 	})
+}
+
+// Each engine with each form of vectors, on a machine that loses power now and then.
+func TestFormsConform(t *testing.T) {
+	forms := map[string]vecstore.Vectors{"f32": vecstore.VectorsF32, "f16": vecstore.VectorsF16, "none": vecstore.VectorsNone}
+	for name, form := range forms {
+		for engine, floor := range map[string]float64{vecstore.EngineExact: 1, vecstore.EngineHNSW: 0.9} {
+			t.Run(fmt.Sprintf("%s %s", engine, name), func(t *testing.T) {
+				t.Parallel()
+				storetest.Run(t, storetest.Factory{
+					Engine: engine, Vectors: form, RecallFloor: floor, Memory: true, Rows: 1000,
+					Options: vecstore.Options{GraphRows: 256, TailRows: 512},
+				})
+			})
+		}
+	}
 }

@@ -2,7 +2,6 @@ package vecstore
 
 import (
 	"math"
-	"sync"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
@@ -19,8 +18,9 @@ type graph struct {
 	codec *codec
 	file  *columns.File
 	hnsw  *hnsw.Graph
-	// slots is the number of slots for upper lists that are given out; of who links.
-	slots uint32
+	// Of who links. slots is the number of slots for upper lists that are given out.
+	slots    uint32
+	encoders []*encoder // one a thread
 }
 
 // layout is that of the columns of a space.
@@ -90,20 +90,14 @@ func mix(x uint64) uint64 {
 
 // encode writes the bit planes of rows of the tail to the columns.
 func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
-	var all sync.WaitGroup
-	part := (to - from + uint32(threads) - 1) / uint32(threads)
-	for ; from < to; from += part {
-		first, end := from, min(to, from+part)
-		all.Go(func() {
-			e := newEncoder(x.codec)
-			for row := first; row < end; row++ {
-				if x.gen.meta.at(row).born.Load() != void {
-					x.encodeRow(b, row, e)
-				}
-			}
-		})
+	for len(x.encoders) < threads {
+		x.encoders = append(x.encoders, newEncoder(x.codec))
 	}
-	all.Wait()
+	hnsw.Spread(threads, int(to-from), func(thread, i int) {
+		if row := from + uint32(i); x.gen.meta.at(row).born.Load() != void {
+			x.encodeRow(b, row, x.encoders[thread])
+		}
+	})
 }
 
 // encoder is the memory of one goroutine that encodes rows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -197,14 +198,19 @@ func (s *Shard) linkBlock(sp *space) (more bool, err error) {
 	return s.linkable(sp, g), nil
 }
 
-// linkRows links the next n rows; linking is held.
-func (s *Shard) linkRows(sp *space, g *generation, n uint32) error {
+// linkRows links the next n rows; linking is held. A panic of the index is an error: the rows stay in the tail.
+func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("linking rows of space %q: the index panicked: %v; %s", sp.def.Name, v, debug.Stack())
+		}
+	}()
 	if err := s.warm(sp); err != nil {
 		return err
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
 	defer s.opt.Linking.give(threads)
-	err := columns.Guard(func() (err error) {
+	err = columns.Guard(func() (err error) {
 		e := g.engine.Load()
 		if e == nil {
 			if e, err = s.makeEngine(sp, g); err != nil {

@@ -36,13 +36,16 @@ func (s *Shard) load(sp *space, g *generation, row uint32) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	return sp.row(&rec, false)
+	return sp.row(&rec, false, true)
 }
 
-// row makes a row of its record, whose memory it takes over, or copies.
-func (sp *space) row(rec *rows.Record, clone bool) (Row, error) {
+// row makes a row of its record, whose memory it takes over, or copies, with the vector if that is wanted.
+func (sp *space) row(rec *rows.Record, clone, vector bool) (Row, error) {
 	out := Row{ID: string(rec.ID), Sequence: rec.Sequence, ExpiresAt: rec.Expires, Body: rec.Body, Vector: rec.Vector}
-	if rec.Encoding != rows.F32 {
+	switch {
+	case !vector:
+		out.Vector = nil
+	case rec.Encoding != rows.F32:
 		v, err := sp.codec.load(nil, rec.Encoding, rec.Vector)
 		if err != nil {
 			return Row{}, err

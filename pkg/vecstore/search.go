@@ -29,6 +29,8 @@ type Query struct {
 	AsOf uint64
 	// Filter, if it is set, decides which rows may be hits.
 	Filter *Filter
+	// OmitVectors leaves Row.Vector out of the hits.
+	OmitVectors bool
 }
 
 // Effort says how hard a search looks for the true nearest rows.
@@ -258,10 +260,14 @@ func (p *pursuit) hits(best []scored) ([]Row, error) {
 func (p *pursuit) hit(row uint32) (Row, error) {
 	for i := range p.w.kept {
 		if k := &p.w.kept[i]; k.row == row {
-			return p.sp.row(&k.rec, true)
+			return p.sp.row(&k.rec, true, !p.q.OmitVectors)
 		}
 	}
-	return p.s.load(p.sp, p.view.g, row)
+	rec, _, err := p.s.read(p.view.g, row, nil)
+	if err != nil {
+		return Row{}, err
+	}
+	return p.sp.row(&rec, false, !p.q.OmitVectors)
 }
 
 // nearest searches the graph, scans the tail, and puts the best of both in order by the stored vectors.
@@ -293,7 +299,11 @@ func (p *pursuit) nearest() (Result, error) {
 		return Result{}, errMovedOn
 	}
 	final := NewTopK(want, p.q.MinScore)
+	margin := p.sp.codec.margin()
 	for _, c := range best.sorted() {
+		if !final.Wants(p.sp.codec.asScore(p.query, -c.score) + margin) {
+			break // neither this one nor those behind it will be among the best
+		}
 		if !p.visible(c.row) {
 			continue
 		}
@@ -341,7 +351,7 @@ func (p *pursuit) shortlist(want, ef int) int {
 	if p.sp.codec.dim < 256 {
 		return max(ef, want)
 	}
-	return want + max(6, want/2)
+	return want + max(10, want/2)
 }
 
 func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo)) bool {

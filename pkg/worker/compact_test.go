@@ -20,9 +20,13 @@ func TestEveryCopyIsCompacted(t *testing.T) {
 		o.Config.Name, o.Config.Dir = "w1", t.TempDir()
 	})
 	events := append([]*api.LogEvent{define("a", 3)}, several(0, rows)...)
-	last := w.publish(append(events, several(0, rows/2)...)...) // a half of them again
-	first.reach(t, last)
-	second.reach(t, last)
+	events = append(events, several(0, rows/2)...) // a half of them again
+	var last uint64
+	for _, more := range [][]*api.LogEvent{events, several(rows, rows+1)} {
+		last = w.publish(more...)
+		first.reach(t, last)
+		second.reach(t, last)
+	}
 	sub, err := w.conn.NC.SubscribeSync(w.conn.NC.NewInbox())
 	if err != nil {
 		t.Fatal(err)
@@ -46,15 +50,27 @@ func TestEveryCopyIsCompacted(t *testing.T) {
 		}
 		c := resp.GetCopies()[0]
 		seen[c.GetWorker()] = true
-		if c.GetError() != nil || c.GetRowsBefore() != rows+rows/2 || c.GetRowsAfter() != rows || c.GetRowsReclaimed() != rows/2 ||
-			c.GetLogBytesBefore() == 0 || c.GetLogBytesAfter() > c.GetLogBytesBefore() {
+		if c.GetError() != nil || c.GetRowsBefore() != rows+rows/2+1 || c.GetRowsAfter() != rows+1 || c.GetRowsReclaimed() != rows/2 ||
+			c.GetLogBytesBefore() == 0 || c.GetLogBytesAfter() == 0 {
 			t.Errorf("%v", c)
 		}
 	}
 	if !seen["w0"] || !seen["w1"] {
 		t.Errorf("compacted were %v", seen)
 	}
-	w.expectAll(0, rows)
+	w.expectAll(0, rows+1)
+	// What was reclaimed cannot be read any more, and that is said.
+	for at, want := range map[string]string{w.position(1 + rows): "gone", w.position(last): ""} {
+		for verb, req := range map[string]proto.Message{
+			bus.VerbRecall: &api.RecallRequest{Space: "a", Embedding: embedding(1, 0, 0), AsOf: at},
+			bus.VerbGet:    &api.GetRequest{Space: "a", Ids: []string{"1"}, AsOf: at},
+			bus.VerbList:   &api.ListRequest{Space: "a", AsOf: at},
+		} {
+			if code := w.ask(verb, req, new(api.ListResponse)); code != want {
+				t.Errorf("%s as of %s: %q, want %q", verb, at, code, want)
+			}
+		}
+	}
 
 	// A copy that cannot says so under its name, for others may.
 	resp := new(api.CompactResponse)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests of the AVX-512 kernels of pkg/vector on a machine that need not have AVX-512: in Bochs, which emulates
-# a whole PC, on a Linux kernel with nothing but the tests. It takes two minutes. It needs Go and Debian 12 or
-# later; what it lacks it installs with apt. Unlike that, the kernel is only unpacked.
+# Runs the tests of the AVX-512 kernels of pkg/vector where there is no AVX-512: in Bochs, which emulates a whole PC,
+# on a Linux kernel with nothing but the tests. It takes two minutes of a processor. It needs Go and Debian 12 or
+# later; what it lacks it installs with apt, but for the kernel, which it only unpacks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -11,10 +11,10 @@ trap 'rm -rf "$scratch"' EXIT
 sudo=()
 ((EUID == 0)) || sudo=(sudo -n)
 
-if ! command -v bochs cpio xorrisofs >/dev/null || [[ ! -e /usr/lib/ISOLINUX/isolinux.bin ]]; then
+packages=(bochs bochs-term cpio isolinux syslinux-common xorriso)
+if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-    bochs bochs-term cpio isolinux syslinux-common xorriso >/dev/null
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
 # The name of the package with the kernel is what the package of the newest kernel depends on.

@@ -85,12 +85,12 @@ func (c *Chunks) at(row uint32, column, stride uintptr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(c.Heads[row>>(c.shift&31)]), column+uintptr(row&c.rowMask)*stride)
 }
 
-// Sketch returns the first bit plane of a row.
+// Sketch returns the first bit planes of a row.
 func (c *Chunks) Sketch(row uint32) []byte {
 	return unsafe.Slice((*byte)(c.at(row, 0, c.headStride)), c.sketch)
 }
 
-// RestOf returns the bit planes of a row that follow the first.
+// RestOf returns the bit planes of a row that follow the sketch.
 func (c *Chunks) RestOf(row uint32) []byte {
 	return unsafe.Slice((*byte)(c.at(row, c.restAt, c.restStride)), c.restStride)
 }

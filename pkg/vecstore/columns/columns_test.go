@@ -17,7 +17,7 @@ import (
 func TestCreateGrowOpen(t *testing.T) {
 	each(t, func(t *testing.T, fsys vfs.FS, path string) {
 		f := created(t, fsys, path, 0)
-		if c := f.Chunks(); c.Rows() != 0 || c.Slots() != 0 || c.Shift() != 10 || c.Stride() != 32 {
+		if c := f.Chunks(); c.Rows() != 0 || c.Slots() != 0 || c.Shift() != 10 || c.HeadStride() != 64 || c.RestStride() != 24 {
 			t.Errorf("a new file has %d rows and %d slots", c.Rows(), c.Slots())
 		}
 		ok(t, f.Grow(1))
@@ -28,7 +28,7 @@ func TestCreateGrowOpen(t *testing.T) {
 		if c := f.Chunks(); c.Rows() != 3072 || c.Slots() != 3*128 || before.Rows() != 1024 {
 			t.Errorf("it has %d rows and %d slots, and the snapshot before %d rows", c.Rows(), c.Slots(), before.Rows())
 		}
-		if !holds(before, 5) || !holds(f.Chunks(), 5) || before.Codes[0] != f.Chunks().Codes[0] {
+		if !holds(before, 5) || !holds(f.Chunks(), 5) || before.Heads[0] != f.Chunks().Heads[0] || before.Rest[0] != f.Chunks().Rest[0] {
 			t.Error("growth moved a row")
 		}
 		fillAll(f, 2500)
@@ -70,8 +70,15 @@ func TestElementsDoNotOverlap(t *testing.T) {
 		}
 	}
 	for row := uint32(1024); row < 2048; row++ {
-		mark(unsafe.Pointer(&c.Code(row)[0]), 32, 32)
+		sketch := unsafe.Pointer(&c.Sketch(row)[0])
+		if uintptr(sketch) != uintptr(unsafe.Pointer(c.Heads[1]))+uintptr(row-1024)*uintptr(c.HeadStride()) ||
+			uintptr(unsafe.Pointer(&c.RestOf(row)[0])) != uintptr(unsafe.Pointer(c.Rest[1]))+uintptr(row-1024)*uintptr(c.RestStride()) {
+			t.Fatalf("row %d is not where a kernel looks for it", row)
+		}
+		mark(sketch, 8, 64)
 		mark(unsafe.Pointer(c.Info(row)), 16, 8)
+		mark(unsafe.Add(sketch, 24), 40, 8) // zeros up to the next head
+		mark(unsafe.Pointer(&c.RestOf(row)[0]), 24, 8)
 		mark(unsafe.Pointer(c.Sequence(row)), 8, 8)
 		mark(unsafe.Pointer(&c.Links(row)[0]), 20, 4)
 		mark(unsafe.Pointer(c.UpperIndex(row)), 4, 4)
@@ -87,20 +94,27 @@ func TestElementsDoNotOverlap(t *testing.T) {
 	}
 }
 
+// layoutFor is that of codes of four planes, as the store has them.
+func layoutFor(dim, links, upperLinks int) Layout {
+	plane := (dim + 63) / 64 * 8
+	return LayoutFor(dim, plane, 3*plane, links, upperLinks)
+}
+
 func TestLayoutFor(t *testing.T) {
 	for _, tc := range []struct {
 		dim, links, upper int
 		want              Layout
 	}{
-		{768, 49, 17, Layout{768, 768, 49, 17, 14, 11}},
-		{784, 49, 17, Layout{784, 800, 49, 17, 14, 11}},
-		{1, 0, 0, Layout{1, 32, 0, 0, 16, 0}},
-		{64, 7, 3, Layout{64, 64, 7, 3, 16, 17}},
-		{1024, 0, 0, Layout{1024, 1024, 0, 0, 14, 0}},
-		{524274, 49, 17, Layout{524274, 524288, 49, 17, 10, 7}},
-		{maxDim, maxLinks, maxLinks, Layout{maxDim, maxDim, maxLinks, maxLinks, 10, minSlotShift}},
+		{768, 49, 17, Layout{768, 96, 288, 49, 17, 15, 12}},
+		{784, 49, 17, Layout{784, 104, 312, 49, 17, 15, 12}},
+		{1, 0, 0, Layout{1, 8, 24, 0, 0, 16, 0}},
+		{64, 7, 3, Layout{64, 8, 24, 7, 3, 16, 17}},
+		{1024, 0, 0, Layout{1024, 128, 384, 0, 0, 15, 0}},
+		{131072, 49, 17, Layout{131072, 16384, 49152, 49, 17, 10, 7}},
+		{524274, 49, 17, Layout{524274, 65536, 196608, 49, 17, 10, 7}},
+		{maxDim, maxLinks, maxLinks, Layout{maxDim, maxDim / 8, maxDim / 8 * 3, maxLinks, maxLinks, 10, minSlotShift}},
 	} {
-		l := LayoutFor(tc.dim, tc.dim, tc.links, tc.upper)
+		l := layoutFor(tc.dim, tc.links, tc.upper)
 		if l != tc.want {
 			t.Errorf("LayoutFor(%d, %d, %d) is %+v, chunks of %d bytes", tc.dim, tc.links, tc.upper, l, l.chunkBytes())
 		}
@@ -109,7 +123,7 @@ func TestLayoutFor(t *testing.T) {
 		}
 	}
 	for dim := 1; dim < 5000; dim += 7 {
-		l := LayoutFor(dim, dim, 49, 17)
+		l := layoutFor(dim, 49, 17)
 		if size := float64(l.chunkBytes()); size > chunkTarget*1.45 || size < chunkTarget*0.65 && l.ChunkShift < maxChunkShift {
 			t.Errorf("dimension %d has chunks of %.0f bytes", dim, size)
 		}
@@ -126,6 +140,8 @@ func TestOpenRefusesOthers(t *testing.T) {
 			"space":       func(h *Header) { h.Space++ },
 			"generation":  func(h *Header) { h.Generation++ },
 			"dimension":   func(h *Header) { h.Layout.Dim-- },
+			"sketch":      func(h *Header) { h.Layout.Sketch += 8 },
+			"rest":        func(h *Header) { h.Layout.Rest -= 8 },
 			"links":       func(h *Header) { h.Layout.Links++ },
 			"upper links": func(h *Header) { h.Layout.UpperLinks++ },
 		} {
@@ -136,7 +152,7 @@ func TestOpenRefusesOthers(t *testing.T) {
 			}
 		}
 		// How a file is cut into chunks is its own affair.
-		want := header(LayoutFor(30, 30, 5, 3))
+		want := header(layoutFor(30, 5, 3))
 		f, err := Open(fsys, path, want)
 		ok(t, err)
 		if f.Header().Layout != small() {
@@ -153,9 +169,31 @@ func TestCreateRefuses(t *testing.T) {
 		is(t, err, fs.ErrExist)
 		long := header(small())
 		long.Epoch = strings.Repeat("x", 65)
-		for _, h := range []Header{{}, header(Layout{}), long, header(Layout{Dim: 5, Stride: 8, ChunkShift: 10}), header(Layout{Dim: 5, Stride: 32, ChunkShift: 30})} {
-			_, err := Create(fsys, path, h)
-			is(t, err, ErrTooLarge)
+		headers := []Header{{}, header(Layout{}), long}
+		for _, change := range []func(*Layout){
+			func(l *Layout) { l.Dim = 0 },
+			func(l *Layout) { l.Dim = maxDim + 1 },
+			func(l *Layout) { l.Sketch = 0 },
+			func(l *Layout) { l.Sketch = 12 },
+			func(l *Layout) { l.Sketch = maxDim + 8 },
+			func(l *Layout) { l.Rest = 0 },
+			func(l *Layout) { l.Rest = 25 },
+			func(l *Layout) { l.Rest = maxDim + 8 },
+			func(l *Layout) { l.Links = -1 },
+			func(l *Layout) { l.UpperLinks = maxLinks + 1 },
+			func(l *Layout) { l.ChunkShift = 9 },
+			func(l *Layout) { l.ChunkShift = 30 },
+			func(l *Layout) { l.SlotShift = 3 },
+			func(l *Layout) { l.UpperLinks = 0 },
+		} {
+			h := header(small())
+			change(&h.Layout)
+			headers = append(headers, h)
+		}
+		for i, h := range headers {
+			if _, err := Create(fsys, path+"new", h); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("header %d: %v", i, err)
+			}
 		}
 		// None of that harmed the file that is there.
 		f := opened(t, fsys, path)
@@ -186,7 +224,7 @@ func TestOpenCutsAnUnfinishedChunk(t *testing.T) {
 			}
 			checkAll(t, f, 1500)
 			ok(t, f.Grow(2049))
-			if v := f.Chunks().Code(2048)[0]; v != 0 {
+			if v := f.Chunks().Sketch(2048)[0]; v != 0 {
 				t.Errorf("a new row begins with %d", v)
 			}
 			f.State().chunks.Store(2) // for the next round

@@ -81,7 +81,7 @@ func checkTable(t *testing.T, heading string, encoded []byte, fields []field) {
 func TestDocumentedHeader(t *testing.T) {
 	h := Header{
 		Epoch: "the epoch", Shard: 0x11121314, CreatedAt: 0x2122232425262728, Space: 0x31323334, Generation: 0x41424344,
-		Layout: Layout{Dim: 30, Stride: 64, Links: 5, UpperLinks: 3, ChunkShift: 11, SlotShift: 7},
+		Layout: Layout{Dim: 30, Sketch: 16, Rest: 40, Links: 5, UpperLinks: 3, ChunkShift: 11, SlotShift: 7},
 	}
 	b := appendHeader(nil, h)
 	checkTable(t, "\n## Header\n", b, []field{
@@ -94,12 +94,13 @@ func TestDocumentedHeader(t *testing.T) {
 		{"epoch", append([]byte("the epoch"), make([]byte, 55)...)},
 		{"column generation", u32(0x41424344)},
 		{"dimension", u32(30)},
-		{"stride", u32(64)},
+		{"bytes of a sketch", u32(16)},
+		{"bytes of the rest", u32(40)},
 		{"words of a base-layer list", u32(5)},
 		{"words of an upper list", u32(3)},
 		{"log2 of the rows of a chunk", u32(11)},
 		{"log2 of the slots of a chunk", u32(7)},
-		{"zero", make([]byte, 3968)},
+		{"zero", make([]byte, 3964)},
 		{"CRC-32C of bytes 0 to 4091", u32(crc32.Checksum(b[:4092], castagnoli))},
 	})
 }
@@ -148,7 +149,7 @@ func TestDocumentedSums(t *testing.T) {
 func TestDocumentedColumns(t *testing.T) {
 	l := small()
 	words := map[string]int64{
-		"R": 1 << l.ChunkShift, "S": 1 << l.SlotShift, "stride": int64(l.Stride), "words of a base-layer list": int64(l.Links),
+		"R": 1 << l.ChunkShift, "S": 1 << l.SlotShift, "head": 64, "bytes of the rest": int64(l.Rest), "words of a base-layer list": int64(l.Links),
 		"words of an upper list": int64(l.UpperLinks), "4": 4, "8": 8,
 	}
 	rows := tables(t, "\n## Chunk\n", 3)
@@ -190,7 +191,7 @@ func TestDocumentedConstants(t *testing.T) {
 		"bytes of the longest epoch":                      strconv.Itoa(maxEpoch),
 		"bytes of a page, which chunks are a multiple of": strconv.Itoa(vfs.PageSize),
 		"alignment of a column":                           strconv.Itoa(columnAlign),
-		"alignment of a stride":                           strconv.Itoa(codeAlign),
+		"what bytes of codes are a multiple of":           strconv.Itoa(codeAlign),
 		"bytes of a block":                                strconv.Itoa(blockBytes),
 	}
 	if sumsVersion != version {

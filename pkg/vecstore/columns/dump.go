@@ -18,7 +18,7 @@ type dumper struct {
 const dumpedBytes = 16 // of a field that has more
 
 // Dump prints a column file, or a file of its checksums, as annotated bytes. Of the rows of a chunk it prints the first
-// two and the last one that were numbered. What is damaged is printed as far as possible, and returned as the error.
+// two and the last one that were numbered or linked. What is damaged is printed as far as possible, and returned as the error.
 func Dump(w io.Writer, r io.ReaderAt, size int64) error {
 	d := dumper{w: bufio.NewWriter(w), r: r}
 	b := make([]byte, 8)
@@ -69,6 +69,9 @@ type dumpField struct {
 // fields prints fields back to back.
 func (d dumper) fields(at int64, fields []dumpField) error {
 	for _, f := range fields {
+		if f.size == 0 {
+			continue
+		}
 		if err := d.field(at, f.size, f.meaning); err != nil {
 			return err
 		}
@@ -94,7 +97,7 @@ func headerFields() []dumpField {
 		{4, u32Field("words of an upper list")},
 		{4, u32Field("log2 of the rows of a chunk")},
 		{4, u32Field("log2 of the slots of a chunk")},
-		{fixedBytes - 128, plain("zero")},
+		{fixedBytes - 128 - 4, plain("zero")},
 		{4, plain("CRC-32C")},
 		{8, u64Field("chunks")},
 		{8, u64Field("rows")},
@@ -130,7 +133,8 @@ func (d dumper) columns(size int64) error {
 		return err
 	}
 	l := h.Layout
-	chunks, rows := binary.LittleEndian.Uint64(b[stateOffset:]), binary.LittleEndian.Uint64(b[stateOffset+8:])
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[stateOffset+8*i:]) }
+	chunks, rows := word(0), max(word(1), word(3))
 	there := (size - headerBytes) / l.chunkBytes()
 	for i := range int(min(uint64(there), chunks)) {
 		if err := d.chunk(l, i, rows); err != nil {
@@ -174,18 +178,19 @@ func (d dumper) chunk(l Layout, chunk int, rows uint64) error {
 
 func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 	name := fmt.Sprintf("row %d ", row)
+	head := start + l.columnOffset(ColumnHeads) + i*int64(l.HeadStride())
+	padding := int64(l.HeadStride()) - int64(l.Sketch) - infoBytes
+	err := d.fields(head, []dumpField{
+		{int64(l.Sketch), plain(name + "sketch")}, {infoBytes, infoField(name)}, {padding, plain(name + "zero")},
+	})
+	if err != nil {
+		return err
+	}
 	parts := []struct {
 		column  Column
 		size    int64
 		meaning func([]byte) string
 	}{
-		{ColumnHeads, int64(l.HeadStride()), func(b []byte) string {
-			float := func(at int) float32 {
-				at += l.Sketch
-				return math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
-			}
-			return fmt.Sprintf("%shead: sketch, sketch factor: %g, code factor: %g, norm: %g, missed: %g", name, float(0), float(4), float(8), float(12))
-		}},
 		{ColumnRest, int64(l.Rest), plain(name + "rest")},
 		{ColumnSequences, sequenceBytes, u64Field(name + "sequence")},
 		{ColumnLinks, int64(l.Links) * wordBytes, u32Field(name + "links")},
@@ -200,6 +205,13 @@ func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 		}
 	}
 	return nil
+}
+
+func infoField(name string) func([]byte) string {
+	return func(b []byte) string {
+		float := func(at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
+		return fmt.Sprintf("%ssketch factor: %g, code factor: %g, norm: %g, missed: %g", name, float(0), float(4), float(8), float(12))
+	}
 }
 
 func (d dumper) sums(size int64) error {

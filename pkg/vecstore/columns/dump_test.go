@@ -43,6 +43,31 @@ func TestDump(t *testing.T) {
 	}
 }
 
+// The parts of a row are told apart whatever the length of a sketch, and every byte of the header is printed.
+func TestDumpOfLongCodes(t *testing.T) {
+	at := int64(0)
+	for _, f := range headerFields() {
+		at += f.size
+	}
+	if at != headerBytes {
+		t.Errorf("%d bytes of the header are printed", at)
+	}
+	for _, dim := range []int{1, 300, 384, 3000} {
+		mem := vfs.NewMem()
+		f, err := Create(mem, "a.col", header(layoutFor(dim, 5, 0)))
+		ok(t, err)
+		ok(t, f.Grow(1))
+		*f.Chunks().Info(0) = Info{Sketch: 0.5, Code: 1.5, Norm: 2.5, Missed: 3.5}
+		f.State().Linking.Store(1)
+		ok(t, f.Close())
+		out, err := dumped(t, contentOf(t, mem, "a.col"))
+		ok(t, err)
+		if !strings.Contains(out, "row 0 sketch factor: 0.5, code factor: 1.5, norm: 2.5, missed: 3.5") {
+			t.Errorf("dimension %d:\n%s", dim, out)
+		}
+	}
+}
+
 func TestDumpOfDamage(t *testing.T) {
 	mem := vfs.NewMem()
 	sealed(t, mem, "a.col")

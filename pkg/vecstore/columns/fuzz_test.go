@@ -17,7 +17,7 @@ func typed(err error) bool {
 // What can be decoded is encoded to the same bytes, and is fit for use.
 func FuzzHeader(f *testing.F) {
 	f.Add(appendHeader(nil, header(small())))
-	f.Add(appendHeader(nil, header(LayoutFor(768, 768, 49, 17))))
+	f.Add(appendHeader(nil, header(layoutFor(768, 49, 17))))
 	f.Add([]byte(magic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= fixedBytes {

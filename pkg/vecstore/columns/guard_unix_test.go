@@ -21,12 +21,12 @@ func TestFaultsBecomeErrors(t *testing.T) {
 	ok(t, f.Settle(1))
 	ok(t, os.Truncate(path, small().chunkOffset(1)))
 	c := f.Chunks()
-	q := make([]int8, 32)
+	q := make([]int8, vector.PlaneQuerySize(30))
 	for name, call := range map[string]func() error{
-		"a read":  func() error { return errors.New(string(rune(c.Code(2000)[0]))) },
+		"a read":  func() error { return errors.New(string(rune(c.Sketch(2000)[0]))) },
 		"a write": func() error { c.Links(2000)[0] = 1; return nil },
 		"a kernel": func() error {
-			vector.DotI8List(q, c.Codes, c.Shift(), c.Stride(), []uint32{3, 1500}, make([]int32, 2))
+			vector.DotPlanesList(q, 8, 1, c.Heads, c.Shift(), c.HeadStride(), []uint32{3, 1500}, make([]int32, 2))
 			return nil
 		},
 		"a nested one": func() error {

@@ -10,7 +10,7 @@ import (
 type Layout struct {
 	// Dim is the dimension of the space.
 	Dim int
-	// Sketch is the bytes of the first bit plane of a row, which stands in front of its Info; Rest those of the planes that
+	// Sketch is the bytes of the first bit planes of a row, which stand in front of its Info; Rest those of the planes that
 	// follow. Both are multiples of 8.
 	Sketch, Rest int
 	// Links is the words of a base-layer list, its count included; 0 when there is no graph.

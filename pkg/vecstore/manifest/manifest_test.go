@@ -17,7 +17,8 @@ import (
 // demo is a manifest with something of everything.
 func demo() *Manifest {
 	m := &Manifest{
-		Source: rows.Source{Epoch: "abcdef", Shard: 3, CreatedAt: 1_700_000_000_123_456_789}, State: Open, Identity: "boot:device:inode",
+		Source: rows.Source{Epoch: "abcdef", Shard: 3, CreatedAt: 1_700_000_000_123_456_789},
+		State:  Open, Identity: "boot:device:inode",
 		Segments: []rows.Segment{{ID: 5, Length: 4096, Entries: 17}, {ID: 2, Length: 8192, Entries: 64}, {ID: 7}}, NextID: 9,
 		Columns: []Columns{
 			{Space: 1, Generation: 3, File: "space-1-3.col", Rows: 100_000, Base: 1 << 40},
@@ -54,7 +55,8 @@ func TestRoundTrip(t *testing.T) {
 	sealed := demo()
 	sealed.State, sealed.Identity, sealed.Segments[2].Length, sealed.Segments[2].Entries = Clean, "", 136, 1
 	long := demo()
-	long.Source.Epoch, long.Identity, long.Columns[0].File = strings.Repeat("e", rows.MaxEpoch), strings.Repeat("i", maxIdentity), strings.Repeat("f", maxFile)
+	long.Source.Epoch, long.Identity = strings.Repeat("e", rows.MaxEpoch), strings.Repeat("i", maxIdentity)
+	long.Columns[0].File = strings.Repeat("f", maxFile)
 	for _, want := range []*Manifest{demo(), sealed, long, New(rows.Source{}), New(demo().Source)} {
 		b := encode(t, want)
 		if len(b)%8 != 0 {
@@ -184,7 +186,8 @@ func TestLoad(t *testing.T) {
 	if err := got.CheckSource(want.Source); err != nil {
 		t.Error(err)
 	}
-	if err := got.CheckSource(rows.Source{Epoch: "abcdef", Shard: 4}); !errors.Is(err, rows.ErrSource) || !strings.Contains(err.Error(), "shard 4") {
+	err = got.CheckSource(rows.Source{Epoch: "abcdef", Shard: 4})
+	if !errors.Is(err, rows.ErrSource) || !strings.Contains(err.Error(), "shard 4") {
 		t.Errorf("CheckSource = %v, want ErrSource and both", err)
 	}
 

@@ -15,7 +15,10 @@ const benchDim = 768
 // benchRecord is an observation of 768 components and a body of 200 bytes.
 func benchRecord(encoding Encoding) Record {
 	rng := rand.New(rand.NewPCG(5, 6))
-	rec := Record{Kind: KindObserve, Encoding: encoding, Space: 1, Vector: make([]byte, encoding.Size(benchDim)), Body: bytes.Repeat([]byte("body "), 40)}
+	rec := Record{
+		Kind: KindObserve, Encoding: encoding, Space: 1,
+		Vector: make([]byte, encoding.Size(benchDim)), Body: bytes.Repeat([]byte("body "), 40),
+	}
 	for i := range rec.Vector {
 		rec.Vector[i] = byte(rng.Uint32())
 	}

@@ -94,8 +94,8 @@ func TestDocumentedCompressedPayload(t *testing.T) {
 
 func TestDocumentedDefinition(t *testing.T) {
 	b := AppendDefinition(nil, &Definition{
-		Name: "a name", Dimension: 0x11121314, Metric: 3, Vectors: F16, Generation: 0x21222324, Embedder: "an embedder", Engine: "an engine",
-		CreatedAt: 0x3132333435363738,
+		Name: "a name", Dimension: 0x11121314, Metric: 3, Vectors: F16, Generation: 0x21222324,
+		Embedder: "an embedder", Engine: "an engine", CreatedAt: 0x3132333435363738,
 	})
 	doc := rowlogDoc(t)
 	doc.Layout(t, "Definition", 0, b, []field{

@@ -26,9 +26,12 @@ func goldenDisk(t *testing.T) disk {
 		ids []string
 	}{
 		{Record{Kind: KindDefine, Body: AppendDefinition(nil, &Definition{
-			Name: "demo", Dimension: 2, Metric: 1, Vectors: F32, Generation: 7, Embedder: "lexical", Engine: "exact", CreatedAt: 0x1717171717171717,
+			Name: "demo", Dimension: 2, Metric: 1, Vectors: F32, Generation: 7,
+			Embedder: "lexical", Engine: "exact", CreatedAt: 0x1717171717171717,
 		})}, nil},
-		{Record{Kind: KindObserve, Expires: 0x2929292929292929, Vector: []byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}, Body: []byte("some body")}, []string{"id-1"}},
+		{Record{
+			Kind: KindObserve, Expires: 0x2929292929292929, Vector: []byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}, Body: []byte("some body"),
+		}, []string{"id-1"}},
 		{Record{Kind: KindObserve, Encoding: F16, Vector: []byte{0, 0x3c, 0, 0xc0}}, []string{""}},
 		{Record{Kind: KindObserve, Vector: make([]byte, 8), Body: bytes.Repeat([]byte("again "), 10)}, []string{"id-2"}},
 		{Record{Kind: KindForget}, []string{"id-1", "", "other"}},
@@ -174,7 +177,8 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("full") }
 // TestDumpAbbreviates has a long vector and a long body.
 func TestDumpAbbreviates(t *testing.T) {
 	b := appendSegmentHeader(nil, 1, testSource)
-	rec := Record{Kind: KindObserve, Space: 1, Vector: make([]byte, 4*768), ID: []byte("id"), Body: bytes.Repeat([]byte("body "), 1000)}
+	rec := Record{Kind: KindObserve, Space: 1, Vector: make([]byte, 4*768), ID: []byte("id")}
+	rec.Body = bytes.Repeat([]byte("body "), 1000)
 	raw, err := appendRecord(nil, &rec)
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,8 @@ func TestCheckpointBesideFlush(t *testing.T) {
 	l.Close()
 	d := w.disk()
 	offsets, records := layout(t, d.files[segmentName(1)])
-	if last := records[len(records)-1]; last.Kind != KindCheckpoint || last.Sequence != 5 || parseCheckpoint(last.Body).offset != int64(offsets[5]) {
+	last := records[len(records)-1]
+	if last.Kind != KindCheckpoint || last.Sequence != 5 || parseCheckpoint(last.Body).offset != int64(offsets[5]) {
 		t.Fatalf("the last record is %+v", last)
 	}
 	for i, start := range offsets[:len(offsets)-1] {
@@ -355,7 +356,9 @@ func TestDamageAtQueryTime(t *testing.T) {
 		}
 		read(ErrCorrupt)
 	}
-	for _, never := range []Ref{0, makeRef(9, 128, 64), makeRef(1, 128, 56), makeRef(1, 136, 64), makeRef(1, MaxSegment-8, 64), makeRef(1, 128, 0)} {
+	for _, never := range []Ref{
+		0, makeRef(9, 128, 64), makeRef(1, 128, 56), makeRef(1, 136, 64), makeRef(1, MaxSegment-8, 64), makeRef(1, 128, 0),
+	} {
 		if _, _, err := l.Read(never, nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("Read of %v = %v, want ErrCorrupt", never, err)
 		}
@@ -368,6 +371,7 @@ func TestAddRefuses(t *testing.T) {
 	fill(t, l, 1, 3)
 	before := readFile(t, w.fs, filepath.Join(testDir, segmentName(1)))
 	observe := Record{Kind: KindObserve, Space: 1, Sequence: 4, Vector: make([]byte, 8)}
+	many := slices.Repeat([]string{string(make([]byte, 1000))}, 3000)
 	for name, test := range map[string]struct {
 		change func(*Record)
 		ids    []string
@@ -385,7 +389,7 @@ func TestAddRefuses(t *testing.T) {
 		"checkpoint":    {func(r *Record) { *r = checkpointRecord(9, 0, place{1, 128}) }, nil, ErrRecord},
 		"kind":          {func(r *Record) { r.Kind = 6 }, nil, ErrRecord},
 		"forget none":   {func(r *Record) { r.Kind, r.Vector = KindForget, nil }, nil, ErrRecord},
-		"forget a lot":  {func(r *Record) { r.Kind, r.Vector = KindForget, nil }, slices.Repeat([]string{string(make([]byte, 1000))}, 3000), ErrTooLarge},
+		"forget a lot":  {func(r *Record) { r.Kind, r.Vector = KindForget, nil }, many, ErrTooLarge},
 		"define an id":  {func(r *Record) { r.Kind, r.Vector = KindDefine, nil }, []string{"x"}, ErrRecord},
 	} {
 		rec := observe

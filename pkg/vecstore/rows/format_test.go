@@ -80,7 +80,8 @@ func TestPackedOnlyWhereItSaves(t *testing.T) {
 		noise[i] = byte(x >> 24)
 	}
 	for _, saved := range []int{0, 100, 200, 400, 600} {
-		rec := Record{Kind: KindObserve, Space: 1, Vector: noise[:8], Body: append(slices.Clone(noise[8:4000-saved]), make([]byte, saved)...)}
+		rec := Record{Kind: KindObserve, Space: 1, Vector: noise[:8]}
+		rec.Body = append(slices.Clone(noise[8:4000-saved]), make([]byte, saved)...)
 		raw, err := appendRecord(nil, &rec)
 		if err != nil {
 			t.Fatal(err)
@@ -229,7 +230,10 @@ func TestSegmentHeaders(t *testing.T) {
 func TestBodies(t *testing.T) {
 	for _, want := range []Definition{
 		{Name: "demo", Dimension: 2, Metric: 1, Vectors: F16, Generation: 7, Embedder: "lexical", Engine: "exact", CreatedAt: 17},
-		{Name: "", Dimension: math.MaxUint32, Metric: 255, Vectors: 255, Generation: math.MaxUint32, Embedder: strings.Repeat("e", 300), CreatedAt: -1},
+		{
+			Name: "", Dimension: math.MaxUint32, Metric: 255, Vectors: 255, Generation: math.MaxUint32,
+			Embedder: strings.Repeat("e", 300), CreatedAt: -1,
+		},
 	} {
 		b := AppendDefinition(nil, &want)
 		if got, err := ParseDefinition(b); err != nil || got != want {
@@ -250,7 +254,10 @@ func TestBodies(t *testing.T) {
 			t.Errorf("ParseIDs = %q, %v; want %q", got, err, want)
 		}
 	}
-	for _, b := range []string{"\x01", "\x01a\x02b", "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"} {
+	for _, b := range []string{
+		"\x01", "\x01a\x02b", "\x80",
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+	} {
 		if got, err := ParseIDs([]byte(b)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("ParseIDs(%x) = %q, %v; want ErrCorrupt", b, got, err)
 		}

@@ -175,7 +175,9 @@ func (w *world) wantEvents(l *Log, kept func(sequence uint64) bool) {
 				w.Fatalf("only %d entries, and none of %d", len(w.entries), sequence)
 			}
 			e := w.entries[i]
-			wantEntry := Entry{Kind: want.Kind, Encoding: want.Encoding, Space: 1, Sequence: sequence, Expires: want.Expires, Ref: e.Ref, first: n == 0}
+			wantEntry := Entry{
+				Kind: want.Kind, Encoding: want.Encoding, first: n == 0, Space: 1, Sequence: sequence, Expires: want.Expires, Ref: e.Ref,
+			}
 			if len(ids) > 0 {
 				wantEntry.Key, wantEntry.Size = testKey.Key(ids[n]), uint32(len(want.Vector)+len(ids)-1-n)
 			}

@@ -10,7 +10,8 @@ import (
 // packRecord appends a record that parseRecord has taken, with its payload compressed if that saves a sixteenth of it, else
 // as it is. scratch is returned as it has become.
 func packRecord(dst, raw, scratch []byte) (out, grown []byte) {
-	n := int(binary.LittleEndian.Uint16(raw[10:])) + int(binary.LittleEndian.Uint32(raw[40:])) + int(binary.LittleEndian.Uint32(raw[44:]))
+	n := int(binary.LittleEndian.Uint16(raw[10:]))
+	n += int(binary.LittleEndian.Uint32(raw[40:]) + binary.LittleEndian.Uint32(raw[44:]))
 	if raw[9]&formCompressed != 0 || n == 0 {
 		return append(dst, raw...), scratch
 	}

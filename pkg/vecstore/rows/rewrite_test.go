@@ -367,7 +367,7 @@ func TestFailedRewrite(t *testing.T) {
 		opt := RewriteOptions{Keep: keepEven}
 		hits := fault.Hits()
 		fault.Inject(vfs.Rule{Ops: vfs.OpAll, N: n, Err: syscall.ENOSPC, Short: true})
-		rw, err := l.Rewrite([]uint32{2}, opt)
+		_, err := l.Rewrite([]uint32{2}, opt)
 		if fault.Hits() == hits {
 			if err != nil {
 				t.Fatal(err)
@@ -385,7 +385,8 @@ func TestFailedRewrite(t *testing.T) {
 		if !w.disk().equal(d) {
 			t.Fatalf("Rewrite with call %d failing left something behind", n)
 		}
-		if rw, err = l.Rewrite([]uint32{2}, opt); err != nil {
+		rw, err := l.Rewrite([]uint32{2}, opt)
+		if err != nil {
 			t.Fatalf("Rewrite after one with call %d failing: %v", n, err)
 		}
 		if err := errors.Join(l.Replace(rw), l.Retire(2)); err != nil {

@@ -134,6 +134,7 @@ func TestFailedOpen(t *testing.T) {
 		"torn":        good.with(seg, good.files[seg][:len(good.files[seg])-9]),
 		"torn before": good.with(segmentName(2), good.files[segmentName(2)][:len(good.files[segmentName(2)])-9]),
 		"index":       good.with(idx, nil).flipped(indexName(1), 70, 1),
+		"killed":      good.with(seg, good.files[seg][:len(good.files[seg])-9]).with(idx, good.files[idx][:len(good.files[idx])-250]),
 		"strays":      good.with(segmentName(9), []byte("x")).with(indexName(9), []byte("x")),
 	} {
 		for _, mode := range []Mode{Trusted, Verified, Distrusted} {
@@ -155,7 +156,7 @@ func TestFailedOpen(t *testing.T) {
 				switch {
 				case mode == Distrusted:
 					want = 8
-				case name == "torn":
+				case name == "torn" || name == "killed":
 					want = 13
 				case name == "torn before":
 					want = 9

@@ -36,7 +36,9 @@ const (
 )
 
 func (k Kind) String() string {
-	names := [...]string{KindDefine: "define", KindObserve: "observe", KindForget: "forget", KindDrop: "drop", KindCheckpoint: "checkpoint"}
+	names := [...]string{
+		KindDefine: "define", KindObserve: "observe", KindForget: "forget", KindDrop: "drop", KindCheckpoint: "checkpoint",
+	}
 	if k > 0 && int(k) < len(names) {
 		return names[k]
 	}

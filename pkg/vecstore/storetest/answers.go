@@ -85,6 +85,49 @@ func testGet(t *testing.T, f Factory) {
 	h.settle()
 }
 
+// testForms checks that a vector comes back as exactly as the form that the space keeps it in promises, by every read.
+func testForms(t *testing.T, f Factory) {
+	h := newHarness(t, f)
+	const dim = 37
+	h.take(h.define("s", dim, vecstore.L2, 1))
+	least := float32(math.Inf(-1))
+	for i := range 40 {
+		v := h.vector(dim)
+		largest := float64(0)
+		for j := range v {
+			v[j] *= float32(math.Pow(10, float64(i%7-3)))
+			largest = max(largest, math.Abs(float64(v[j])))
+		}
+		id := fmt.Sprint(i)
+		h.take(h.observe("s", id, v))
+		res, err := h.shard.Search("s", vecstore.Query{Vector: v, K: 1, MinScore: least, Now: h.now})
+		got, gerr := h.shard.Get("s", []string{id}, vecstore.At{Now: h.now})
+		list, _, lerr := h.shard.List("s", 0, 1, vecstore.At{Now: h.now})
+		if err := errors.Join(err, gerr, lerr); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range append(append(res.Rows, got...), list...) {
+			if row.ID != id {
+				t.Fatalf("%q is found where %q is", row.ID, id)
+			}
+			for j, x := range unpack(row.Vector) {
+				miss := math.Abs(float64(x) - float64(v[j]))
+				limit := map[vecstore.Vectors]float64{
+					vecstore.VectorsF16:  math.Abs(float64(v[j]))/(1<<11) + 1.0/(1<<25), // half of the last bit
+					vecstore.VectorsNone: largest/254 + 1e-6*largest,                    // half a step
+				}[f.Vectors]
+				if miss > limit {
+					t.Fatalf("%g comes back as %g, which may be %g away", v[j], x, limit)
+				}
+			}
+		}
+		if res.Exact != (f.Vectors != vecstore.VectorsNone) && f.Engine == vecstore.EngineExact {
+			t.Fatalf("an answer from form %d says of itself that it is exact: %t", f.Vectors, res.Exact)
+		}
+	}
+	h.settle()
+}
+
 // testRefusals checks that a refused event leaves nothing behind, in memory or on disk.
 func testRefusals(t *testing.T, f Factory) {
 	h := newHarness(t, f)
@@ -119,6 +162,7 @@ func testRefusals(t *testing.T, f Factory) {
 		"define: no metric":         {definition(func(d *vecstore.Definition) { d.Metric = 0 }), vecstore.ErrDefinition},
 		"define: unknown metric":    {definition(func(d *vecstore.Definition) { d.Metric = 4 }), vecstore.ErrDefinition},
 		"define: unknown engine":    {definition(func(d *vecstore.Definition) { d.Engine = "perpetuum" }), vecstore.ErrDefinition},
+		"define: unknown form":      {definition(func(d *vecstore.Definition) { d.Vectors = 3 }), vecstore.ErrDefinition},
 		"define: endless name":      {definition(func(d *vecstore.Definition) { d.Embedder = strings.Repeat("x", 2<<20) }), vecstore.ErrTooLarge},
 		"kind 0":                    {vecstore.Event{Space: "s"}, vecstore.ErrDefinition},
 		"kind 5":                    {vecstore.Event{Kind: 5, Space: "s"}, vecstore.ErrDefinition},

@@ -10,7 +10,7 @@ import (
 // everything is a K above the number of rows of any test.
 const everything = 1 << 20
 
-// settle checks the shard as it is, after a clean close, and after the death of the process.
+// settle checks the shard as it is, after a clean close, and after the death of the process, and of the machine.
 func (h *harness) settle() {
 	h.t.Helper()
 	h.check()
@@ -18,6 +18,11 @@ func (h *harness) settle() {
 	h.check()
 	h.kill()
 	h.check()
+	if h.mem != nil {
+		h.checkpoint()
+		h.losePower()
+		h.check()
+	}
 }
 
 // check compares everything that the shard says with the model.

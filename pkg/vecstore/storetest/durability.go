@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
@@ -135,7 +134,7 @@ func testDistrust(t *testing.T, f Factory) {
 	}
 	t.Run("no checkpoint", func(t *testing.T) {
 		h := newHarness(t, f)
-		h.opt = vecstore.Options{SegmentSize: 300, Distrust: true}
+		h.opt.SegmentSize, h.opt.Distrust = 300, true
 		h.add(h.define("s", 4, vecstore.Cosine, 1), h.observe("s", "a", h.vector(4)))
 		h.add(h.observe("s", "b", h.vector(4)))
 		h.model, h.seq = newModel(), 0
@@ -165,11 +164,11 @@ func testCheckpointCost(t *testing.T, f Factory) {
 		if h.shard.Durable() != h.seq {
 			t.Fatalf("Durable() = %d after a checkpoint, want %d", h.shard.Durable(), h.seq)
 		}
-		entries, err := os.ReadDir(h.dir)
+		names, err := h.opt.FS.List(h.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		bytes, files = h.shard.LogBytes()-size, len(entries)
+		bytes, files = h.shard.LogBytes()-size, len(names)
 		h.kill()
 		h.check()
 		return bytes, files

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 var source = vecstore.Source{Epoch: "storetest", Shard: 5, CreatedAt: 1_700_000_000_000_000_000}
@@ -19,6 +20,7 @@ type harness struct {
 	f     Factory
 	dir   string
 	opt   vecstore.Options
+	mem   *vfs.Mem // nil on the real file system
 	shard *vecstore.Shard
 	model *model
 	rng   *rand.Rand
@@ -28,8 +30,13 @@ type harness struct {
 
 func newHarness(t *testing.T, f Factory) *harness {
 	h := &harness{
-		t: t, f: f, dir: t.TempDir(), opt: f.Options, model: newModel(), rng: rand.New(rand.NewPCG(1, 2)),
-		now: time.Unix(1_800_000_000, 0),
+		t: t, f: f, opt: f.Options, model: newModel(), rng: rand.New(rand.NewPCG(1, 2)), now: time.Unix(1_800_000_000, 0),
+	}
+	if f.Memory {
+		h.dir, h.mem = "shard", vfs.NewMem()
+		h.opt.FS = h.mem
+	} else {
+		h.dir, h.opt.FS = t.TempDir(), vfs.OS()
 	}
 	h.open()
 	return h
@@ -62,10 +69,36 @@ func (h *harness) reopen() vecstore.Recovery {
 // kill leaves the files as they are, as the death of the process does, and opens them again.
 func (h *harness) kill() vecstore.Recovery {
 	h.t.Helper()
+	if h.mem != nil {
+		h.crash(h.mem.Kill())
+	} else {
+		h.abandon()
+	}
+	return h.open()
+}
+
+// losePower keeps of the files what is durable, and some of the rest, and opens them again. It is for a shard that has
+// flushed nothing since its last checkpoint, and does nothing on the real file system.
+func (h *harness) losePower() {
+	h.t.Helper()
+	if h.mem == nil {
+		return
+	}
+	h.crash(h.mem.LosePower(h.rng))
+	h.open()
+}
+
+// crash goes on with what is left of the files.
+func (h *harness) crash(left *vfs.Mem) {
+	h.abandon()
+	h.mem, h.opt.FS = left, left
+}
+
+func (h *harness) abandon() {
+	h.t.Helper()
 	if err := h.shard.Abandon(); err != nil {
 		h.t.Fatalf("Abandon: %v", err)
 	}
-	return h.open()
 }
 
 func (h *harness) checkpoint() {
@@ -84,7 +117,7 @@ func (h *harness) event(e vecstore.Event) *vecstore.Event {
 
 func (h *harness) define(name string, dim uint32, metric vecstore.Metric, generation uint32) *vecstore.Event {
 	return h.event(vecstore.Event{Kind: vecstore.KindDefine, Space: name, Definition: &vecstore.Definition{
-		Name: name, Dimension: dim, Metric: metric, Generation: generation, Engine: h.f.Engine,
+		Name: name, Dimension: dim, Metric: metric, Generation: generation, Engine: h.f.Engine, Vectors: h.f.Vectors,
 		Embedder: "none", CreatedAt: h.now.UnixNano(),
 	}})
 }

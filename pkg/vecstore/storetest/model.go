@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/vector"
 )
 
 // model is what a shard should hold: the events it was given, in the order of their sequences.
@@ -44,13 +45,31 @@ func (m *model) take(e *vecstore.Event) {
 		}
 	case vecstore.KindObserve:
 		m.spaces[e.Space].rows[e.ID] = modelRow{
-			id: e.ID, sequence: e.Sequence, vector: unpack(e.Vector), body: string(e.Body), expires: e.ExpiresAt,
+			id: e.ID, sequence: e.Sequence, vector: stored(m.spaces[e.Space].def.Vectors, unpack(e.Vector)), body: string(e.Body),
+			expires: e.ExpiresAt,
 		}
 	case vecstore.KindForget:
 		for _, id := range e.IDs {
 			delete(m.spaces[e.Space].rows, id)
 		}
 	}
+}
+
+// stored returns a vector as a space keeps it. testForms checks how far that is from what was observed.
+func stored(form vecstore.Vectors, v []float32) []float32 {
+	kept := make([]float32, len(v))
+	switch form {
+	case vecstore.VectorsF16:
+		b := make([]byte, 2*len(v))
+		vector.EncodeF16(b, v)
+		vector.DecodeF16(kept, b)
+	case vecstore.VectorsNone:
+		code := make([]int8, len(v))
+		vector.DequantizeI8(kept, code, vector.QuantizeI8(code, v))
+	default:
+		copy(kept, v)
+	}
+	return kept
 }
 
 func (r *modelRow) visible(now int64) bool { return r.expires == 0 || r.expires > now }

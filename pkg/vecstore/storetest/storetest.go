@@ -23,6 +23,10 @@ type Factory struct {
 	// Rows is the number of rows of the spaces that recall is measured on. Default: 2,000. An engine that scans small
 	// spaces wants more than its threshold here.
 	Rows int
+	// Vectors is put into the definition of every space. The model has the vectors as the space keeps them.
+	Vectors vecstore.Vectors
+	// Memory runs the suite on a file system in memory, and lets a shard lose power too, wherever it is closed and killed.
+	Memory bool
 	// Options are those of every shard.
 	Options vecstore.Options
 }
@@ -54,6 +58,7 @@ func Run(t *testing.T, f Factory) {
 
 		{"List", testList},
 		{"Get", testGet},
+		{"Forms", testForms},
 		{"Refusals", testRefusals},
 		{"OddQueries", testOddQueries},
 		{"Closed", testClosed},

@@ -35,7 +35,8 @@ func (d Document) Rows(t *testing.T, heading string, columns int) [][]string {
 	var rows [][]string
 	lines := strings.Split(rest, "\n")
 	for i, line := range lines {
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|---") {
+		heading := i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|---")
+		if heading || !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") {
 			continue
 		}
 		var cells []string

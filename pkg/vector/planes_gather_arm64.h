@@ -1,0 +1,99 @@
+// The body of DotPlanesList of both sets of kernels: R0 is the query, R2 the width, R4 the planes, R1 the addresses of the
+// rows, R3 where the sums go, R5 their count, R6 how many addresses ahead rows are asked for. The one that includes it
+// defines
+//
+//	BITS(x, bit, q)   adds the sixteen codes of q, selected by bit bit of the bytes of x, to sums of its own
+//	FLUSH             adds these sums, of a block, to the four int32 of V0
+//
+// by the numbers of registers. A row takes V0 for its sum, V16 and V17 for a block, V18..V21 for codes of the query and
+// V24..V31 for the masks of bits 0..7. Of the last bytes of a plane only as many are loaded as there are.
+
+// TWOROWS takes the rows of two bits of the query's block at R10.
+#define TWOROWS(bit, next) \
+	VLD1.P 64(R10), [V18.B16, V19.B16, V20.B16, V21.B16] \
+	BITS(16, bit, 18)  \
+	BITS(17, bit, 19)  \
+	BITS(16, next, 20) \
+	BITS(17, next, 21)
+
+// BLOCK takes a block of a plane, V16 and V17.
+#define BLOCK \
+	TWOROWS(24, 25) \
+	TWOROWS(26, 27) \
+	TWOROWS(28, 29) \
+	TWOROWS(30, 31) \
+	FLUSH
+
+// PREFETCH asks for the R7 bytes of the row at R9: for each 64th byte and the last. It destroys R9 and R11.
+#define PREFETCH(loop) \
+	ADD  R7, R9, R11      \
+	SUB  $1, R11, R11     \
+loop: \
+	PRFM (R9), PLDL1KEEP  \
+	ADD  $64, R9, R9      \
+	CMP  R11, R9          \
+	BLT  loop             \
+	PRFM (R11), PLDL1KEEP
+
+	MUL   R2, R4, R7
+	VMOVI $1, V24.B16
+	VMOVI $2, V25.B16
+	VMOVI $4, V26.B16
+	VMOVI $8, V27.B16
+	VMOVI $16, V28.B16
+	VMOVI $32, V29.B16
+	VMOVI $64, V30.B16
+	VMOVI $128, V31.B16
+	MOVD  ZR, R12
+
+first:
+	MOVD (R1)(R12<<3), R9
+	PREFETCH(firstline)
+	ADD  $1, R12, R12
+	CMP  R6, R12
+	BLT  first
+
+row:
+	MOVD (R1)(R6<<3), R9
+	PREFETCH(line)
+	MOVD.P 8(R1), R8
+	MOVD R4, R12
+	VEOR V0.B16, V0.B16, V0.B16
+
+plane:
+	VADD V0.S4, V0.S4, V0.S4
+	MOVD R0, R10
+	LSR  $5, R2, R11
+	CBZ  R11, short
+
+block:
+	VLD1.P 32(R8), [V16.B16, V17.B16]
+	BLOCK
+	SUBS   $1, R11, R11
+	BNE    block
+
+short:
+	TST    $31, R2
+	BEQ    next
+	VEOR   V16.B16, V16.B16, V16.B16
+	VEOR   V17.B16, V17.B16, V17.B16
+	TBZ    $4, R2, eight
+	VLD1.P 16(R8), [V16.B16]
+	TBZ    $3, R2, last
+	FMOVD.P 8(R8), F17
+	B      last
+
+eight:
+	FMOVD.P 8(R8), F16
+
+last:
+	BLOCK
+
+next:
+	SUBS $1, R12, R12
+	BNE  plane
+
+	VADDV   V0.S4, V0
+	FMOVS.P F0, 4(R3)
+	SUBS    $1, R5, R5
+	BNE     row

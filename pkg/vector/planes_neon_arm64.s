@@ -1,0 +1,36 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// The kernel of NEON for rows of bit planes. A byte of x that has the bit becomes a mask by CMTST, and neighbours of the
+// codes that it leaves are added to int16, to one sum of V4 and V5: eight times a block, of at most 2*128 each. The
+// assembler does not know this by name:
+//
+//	SADALP Vd.8H, Vn.16B   neighbours added to int16
+//	SADALP Vd.4S, Vn.8H    neighbours added to int32
+#define BITS(x, bit, q) \
+	VCMTST V##bit.B16, V##x.B16, V22.B16 \
+	VAND   V##q.B16, V22.B16, V22.B16    \
+	WORD   $(0x4e206800 | 22<<5 | (4+((x)&1)))
+
+#define FLUSH \
+	WORD $(0x4e606800 | 4<<5)  \
+	WORD $(0x4e606800 | 5<<5)  \
+	VEOR V4.B16, V4.B16, V4.B16 \
+	VEOR V5.B16, V5.B16, V5.B16
+
+// func dotPlanesNEON(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
+TEXT ·dotPlanesNEON(SB), NOSPLIT, $0-56
+	MOVD q+0(FP), R0
+	MOVD width+8(FP), R2
+	MOVD planes+16(FP), R4
+	MOVD rows+24(FP), R1
+	MOVD out+32(FP), R3
+	MOVD count+40(FP), R5
+	MOVD ahead+48(FP), R6
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+
+#include "planes_gather_arm64.h"
+
+	RET
