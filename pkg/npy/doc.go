@@ -1,8 +1,8 @@
 // Package npy reads and writes the NumPy .npy format, the common file of the vector data sets: one array of float32,
 // float16 or int32, little-endian, in C order, of one or two dimensions.
 //
-// A reader maps the file into memory and decodes one row at a time, so a file may be larger than memory. A writer
-// streams.
+// A [File] maps the file into memory and decodes one row at a time, so a file may be larger than memory. A [Reader] reads it
+// instead, for those whose resident memory must not show it. The writers stream.
 //
 // The format (NumPy's NEP 1, versions 1.0, 2.0 and 3.0):
 //

@@ -5,7 +5,7 @@ import "fmt"
 // DType is the element type of an array.
 type DType uint8
 
-// The element types that are read. Float32 and Float16 are also written.
+// The element types that are read and written.
 const (
 	Float32 DType = iota + 1 // IEEE 754 binary32, '<f4'
 	Float16                  // IEEE 754 binary16, '<f2'

@@ -2,6 +2,7 @@ package npy
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -32,37 +33,53 @@ type File struct {
 // File. Nothing guards against another process changing the file meanwhile: rows then show the change, and if it was
 // shortened, reading what is gone is an error.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, h, err := openChecked(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening an .npy file: %w", err)
+		return nil, err
 	}
 	// A map outlives its descriptor. Nothing was written, so the error of this Close has nothing to say.
 	defer f.Close()
+	m, err := mmap.MapRegion(f, int(h.offset+h.dataSize), mmap.RDONLY, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: mapping %d bytes: %w", path, h.offset+h.dataSize, err)
+	}
+	return &File{path: path, h: h, m: m, rows: m[h.offset:]}, nil
+}
 
+// openChecked opens a file and checks its header and its length.
+func openChecked(path string) (*os.File, header, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, header{}, fmt.Errorf("opening an .npy file: %w", err)
+	}
+	h, err := check(path, f)
+	if err != nil {
+		return nil, header{}, errors.Join(err, f.Close())
+	}
+	return f, h, nil
+}
+
+func check(path string, f *os.File) (header, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("opening an .npy file: %w", err)
+		return header{}, fmt.Errorf("opening an .npy file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file, so it cannot be mapped: %w", path, ErrFormat)
+		return header{}, fmt.Errorf("%s: not a regular file: %w", path, ErrFormat)
 	}
 	h, err := readHeader(io.NewSectionReader(f, 0, info.Size()))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return header{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if got := info.Size() - h.offset; got != h.dataSize {
 		reason := "it was cut short, or is still being written"
 		if got > h.dataSize {
 			reason = "something was appended to it, or its header is wrong"
 		}
-		return nil, fmt.Errorf("%s: the header says %d × %d %s, %d bytes, and %d bytes follow it: %s: %w",
+		return header{}, fmt.Errorf("%s: the header says %d × %d %s, %d bytes, and %d bytes follow it: %s: %w",
 			path, h.rows, h.cols, h.dtype, h.dataSize, got, reason, ErrFormat)
 	}
-	m, err := mmap.MapRegion(f, int(info.Size()), mmap.RDONLY, 0, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s: mapping %d bytes: %w", path, info.Size(), err)
-	}
-	return &File{path: path, h: h, m: m, rows: m[h.offset:]}, nil
+	return h, nil
 }
 
 // Rows is the number of rows; for an array of one dimension, the number of elements.
@@ -86,21 +103,24 @@ func (f *File) Row(i int, dst []float32) ([]float32, error) {
 		return nil, err
 	}
 	dst = sized(dst, f.h.cols)
-	err = guardFault(func() {
-		if f.h.dtype == Float32 {
-			for j := range dst {
-				dst[j] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*j:]))
-			}
-			return
-		}
-		for j := range dst {
-			dst[j] = vector.F16ToF32(binary.LittleEndian.Uint16(b[2*j:]))
-		}
-	})
+	err = guardFault(func() { decode(f.h.dtype, dst, b) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: row %d: %w", f.path, i, err)
 	}
 	return dst, nil
+}
+
+// decode turns the bytes of a row of Float32 or Float16 into dst.
+func decode(dtype DType, dst []float32, b []byte) {
+	if dtype == Float32 {
+		for j := range dst {
+			dst[j] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*j:]))
+		}
+		return
+	}
+	for j := range dst {
+		dst[j] = vector.F16ToF32(binary.LittleEndian.Uint16(b[2*j:]))
+	}
 }
 
 // Int32Row is [File.Row] for an Int32 file; a file of floats is an error that wraps [ErrUnsupported].

@@ -10,7 +10,7 @@ import (
 	"github.com/engram-memory/engram/pkg/vector"
 )
 
-// maxWriteCols bounds the one allocation of [Write] that depends on an argument.
+// maxWriteCols bounds the allocations of [Write] and [WriteInt32] that depend on an argument.
 const maxWriteCols = 1 << 20
 
 // Write writes a two-dimensional array of rows × cols elements to w in format version 1.0. It calls row once for each
@@ -24,18 +24,9 @@ func Write(w io.Writer, dtype DType, rows, cols int, row func(i int, dst []float
 	if dtype != Float32 && dtype != Float16 {
 		return fmt.Errorf("writing an .npy array of %s: only float32 and float16 are written: %w", dtype, ErrUnsupported)
 	}
-	if rows < 0 || cols < 0 || cols > maxWriteCols {
-		return fmt.Errorf("writing an .npy array of %d rows and %d columns: rows must be at least 0, columns 0..%d: %w",
-			rows, cols, maxWriteCols, ErrUnsupported)
-	}
-	size, err := dataSize(dtype, uint64(rows), uint64(cols))
+	bw, err := begin(w, dtype, rows, cols)
 	if err != nil {
-		return fmt.Errorf("writing an .npy array: %w", err)
-	}
-	bw := bufio.NewWriterSize(w, 1<<16)
-	// bufio keeps the first error and Flush returns it, but a full disk should not cost the rest of the rows.
-	if _, err := bw.Write(appendHeader(nil, header{dtype: dtype, rows: rows, cols: cols, dataSize: size})); err != nil {
-		return fmt.Errorf("writing the header of an .npy array: %w", err)
+		return err
 	}
 	dst := make([]float32, cols)
 	for i := range rows {
@@ -50,6 +41,48 @@ func Write(w io.Writer, dtype DType, rows, cols int, row func(i int, dst []float
 		return fmt.Errorf("writing an .npy array: %w", err)
 	}
 	return nil
+}
+
+// WriteInt32 is [Write] for an array of int32.
+func WriteInt32(w io.Writer, rows, cols int, row func(i int, dst []int32) error) error {
+	bw, err := begin(w, Int32, rows, cols)
+	if err != nil {
+		return err
+	}
+	dst, packed := make([]int32, cols), make([]byte, 4*cols)
+	for i := range rows {
+		if err := row(i, dst); err != nil {
+			return fmt.Errorf("row %d of an .npy array: %w", i, err)
+		}
+		for j, v := range dst {
+			binary.LittleEndian.PutUint32(packed[4*j:], uint32(v))
+		}
+		if _, err := bw.Write(packed); err != nil {
+			return fmt.Errorf("writing row %d of an .npy array: %w", i, err)
+		}
+	}
+	if err := bw.Flush(); err != nil {
+		return fmt.Errorf("writing an .npy array: %w", err)
+	}
+	return nil
+}
+
+// begin checks the shape of an array and writes what comes before its rows.
+func begin(w io.Writer, dtype DType, rows, cols int) (*bufio.Writer, error) {
+	if rows < 0 || cols < 0 || cols > maxWriteCols {
+		return nil, fmt.Errorf("writing an .npy array of %d rows and %d columns: rows must be at least 0, columns 0..%d: %w",
+			rows, cols, maxWriteCols, ErrUnsupported)
+	}
+	size, err := dataSize(dtype, uint64(rows), uint64(cols))
+	if err != nil {
+		return nil, fmt.Errorf("writing an .npy array: %w", err)
+	}
+	bw := bufio.NewWriterSize(w, 1<<16)
+	// bufio keeps the first error and Flush returns it, but a full disk should not cost the rest of the rows.
+	if _, err := bw.Write(appendHeader(nil, header{dtype: dtype, rows: rows, cols: cols, dataSize: size})); err != nil {
+		return nil, fmt.Errorf("writing the header of an .npy array: %w", err)
+	}
+	return bw, nil
 }
 
 func writeRow(bw *bufio.Writer, dtype DType, row []float32) error {

@@ -98,15 +98,15 @@ func (c *compaction) begin() {
 	c.old = sp.gen.Load()
 	c.cut = c.old.settled.Load()
 	sp.changes = &c.changes
-	c.floor = c.s.floor(sp, c.now)
+	c.floor = c.s.floor(c.now)
 }
 
 // floor is the sequence that no read of the past may look below any more.
-func (s *Shard) floor(sp *space, now time.Time) uint64 {
+func (s *Shard) floor(now time.Time) uint64 {
 	if s.opt.KeepVersions < 0 {
-		return sp.appliedTo
+		return s.applied.Load()
 	}
-	return min(s.moments.before(now.Add(-s.opt.KeepVersions)), sp.appliedTo)
+	return min(s.moments.before(now.Add(-s.opt.KeepVersions)), s.applied.Load())
 }
 
 // choose numbers the rows that stay, and returns how many do not.
@@ -170,11 +170,14 @@ func (c *compaction) copyMeta(to uint32) {
 
 func (c *compaction) copyDeath(from *rowMeta, row uint32) {
 	dead := from.dead.Load()
-	m := c.next.meta.at(row)
-	if dead == 0 || m.dead.Load() != 0 {
+	if dead == 0 {
 		return
 	}
+	m := c.next.meta.at(row)
 	m.died.Store(from.died.Load())
+	if m.dead.Load() != 0 {
+		return
+	}
 	m.dead.Store(dead)
 	c.next.suspects.set(row)
 	c.next.dead.Add(1)
@@ -258,6 +261,7 @@ func (c *compaction) finish() error {
 			next.ids[key] = to
 		}
 	}
+	sp.renumber(c.number)
 	c.moveTail()
 	if err := c.s.nameEngine(sp, next.engine.Load(), max(sp.horizon.Load(), c.horizon)); err != nil {
 		return err

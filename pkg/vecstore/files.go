@@ -115,7 +115,10 @@ func (s *Shard) openColumns(sp *space, trusted bool) (file *columns.File, damage
 	switch {
 	case err == nil:
 		return file, nil, nil
-	case errors.Is(err, columns.ErrCorrupt), errors.Is(err, columns.ErrNotSealed), errors.Is(err, columns.ErrVersion),
+	case errors.Is(err, columns.ErrNotSealed):
+		// An open that did not come to its end has removed the checksums. The file is removed as one that nothing names.
+		return nil, nil, file.Close()
+	case errors.Is(err, columns.ErrCorrupt), errors.Is(err, columns.ErrVersion),
 		errors.Is(err, columns.ErrIdentity), errors.Is(err, columns.ErrFault), errors.Is(err, fs.ErrNotExist):
 		if file != nil {
 			err = errors.Join(err, file.Close())

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 )
@@ -210,6 +211,7 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
 	defer s.opt.Linking.give(threads)
+	start := time.Now()
 	err = columns.Guard(func() (err error) {
 		e := g.engine.Load()
 		if e == nil {
@@ -227,6 +229,9 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, err)
 	}
 	g.tail.drop(g.linked())
+	if s.opt.OnLink != nil {
+		s.opt.OnLink(int(n), time.Since(start))
+	}
 	return nil
 }
 

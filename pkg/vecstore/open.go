@@ -50,6 +50,7 @@ func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 		}
 		return nil, out, err
 	}
+	s.applied.Store(s.log.Appended()) // what is in the log was replayed
 	s.linker.start(s)
 	s.maintainer.start(s)
 	for _, sp := range s.living() {

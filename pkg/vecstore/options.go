@@ -35,6 +35,8 @@ type Options struct {
 	TailBytes int64
 	// LinkThreads is how many threads link rows into graphs; 0 for one a core.
 	LinkThreads int
+	// OnLink, if it is set, is told how long linking so many rows took.
+	OnLink func(rows int, took time.Duration)
 	// Linking, if it is set, bounds the threads that link in all shards that share it.
 	Linking *Linking
 }

@@ -84,6 +84,7 @@ func (r *replayer) define(e *rows.Entry, body func() (rows.Record, error)) error
 	}
 	sp := newSpace(d, e.Space, s.codecOf(&d))
 	sp.clock.Store(firstMoment)
+	sp.inOrder = true
 	if old, ok := s.spaces[d.Name]; ok {
 		r.end(old)
 	}
@@ -170,7 +171,7 @@ func (r *replayer) finish() error {
 			r.out.Rebuilt++
 		}
 		g.tail.loaded.Store(g.linked() == g.high.Load())
-		sp.prune(r.s.log.Appended())
+		sp.inOrder = false
 	}
 	return nil
 }

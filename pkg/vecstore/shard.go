@@ -32,7 +32,8 @@ type Shard struct {
 
 	appender  Appender
 	searchers sync.Pool
-	moments   moments // when which sequence was appended
+	moments   moments       // when which sequence was appended
+	applied   atomic.Uint64 // everything up to here was applied, as far as is known
 	linker    linker
 	// compacting lets one compaction run at a time.
 	compacting sync.Mutex
@@ -146,6 +147,7 @@ func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 	if sp == nil {
 		return 0, fmt.Errorf("%w: event %d was not added to the shard", ErrUnknownSpace, events[0].Sequence)
 	}
+	s.Applied(applied)
 	if sp.gone.Load() {
 		return len(events), nil // dropped while they were on their way
 	}
@@ -158,7 +160,6 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 	sp.applying.Lock()
 	defer sp.applying.Unlock()
 	sp.pruneSome(applied)
-	sp.appliedTo = max(sp.appliedTo, applied)
 	moment := sp.clock.Load() + 1
 	defer func() {
 		sp.clock.Store(moment) // also when an event makes the index panic: those before it are there
@@ -184,6 +185,16 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 		}
 	}
 	return n, nil
+}
+
+// Applied tells that everything through a sequence of the log has been applied, in all spaces. Compactions reclaim nothing
+// that died beyond it.
+func (s *Shard) Applied(through uint64) {
+	for old := s.applied.Load(); old < through; old = s.applied.Load() {
+		if s.applied.CompareAndSwap(old, through) {
+			return
+		}
+	}
 }
 
 // Checkpoint makes everything durable that was flushed before the call, whatever the number of spaces, with one record

@@ -32,17 +32,17 @@ type space struct {
 	applying  sync.Mutex
 	linking   sync.Mutex
 
-	// Of who applies. tombs are forgets that observations on their way may come after.
-	tombs      map[rows.Key]uint64
-	newestTomb uint64
+	// Of who applies. past has what happened to ids lately, where events on their way may have come before that.
+	past       map[rows.Key]*history
+	newestPast uint64
 	pruneAbove int
-	appliedTo  uint64 // everything up to here is applied, as far as is known
+	inOrder    bool // nothing is on its way: the log is being replayed
 	// changes, while a compaction copies rows, are the rows that ceased to hold meanwhile.
 	changes *[]uint32
 }
 
 func newSpace(def Definition, number uint32, codec *codec) *space {
-	s := &space{def: def, number: number, codec: codec, tombs: map[rows.Key]uint64{}}
+	s := &space{def: def, number: number, codec: codec, past: map[rows.Key]*history{}}
 	g := newGeneration(s, 0)
 	g.tail.loaded.Store(true)
 	s.gen.Store(g)
@@ -81,16 +81,22 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 		g.suspects.set(row)
 	}
 	m.born.Store(moment)        // before its id leads to it
-	old, replaces := g.ids[key] // only who applies writes the map, so it may read it without the lock
+	latest, there := g.ids[key] // only who applies writes the map, so it may read it without the lock
+	h := s.past[key]
+	death := h.after(g, m.sequence)
+	if there && g.meta.at(latest).sequence > m.sequence && (death == 0 || g.meta.at(latest).sequence < death) {
+		death = g.meta.at(latest).sequence
+	}
+	s.shorten(g, h, m.sequence)
 	switch {
-	case m.sequence <= s.tombs[key]:
-		s.hide(g, row, s.tombs[key], moment)
-	case replaces && g.meta.at(old).sequence >= m.sequence:
-		s.hide(g, row, g.meta.at(old).sequence, moment)
+	case death != 0:
+		s.hide(g, row, death, moment)
+		s.remember(key, death).add(row)
+	case there:
+		s.hide(g, latest, m.sequence, moment)
+		s.remember(key, m.sequence).add(latest)
+		g.setID(key, row)
 	default:
-		if replaces {
-			s.hide(g, old, m.sequence, moment)
-		}
 		g.setID(key, row)
 	}
 	g.settle()
@@ -124,41 +130,17 @@ func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
 
 // forget hides an observation of a sequence below that of the forget, and any such that is still on its way.
 func (s *space) forget(key rows.Key, sequence, moment uint64) {
-	if s.tombs[key] < sequence {
-		s.tombs[key] = sequence
-	}
-	s.newestTomb = max(s.newestTomb, sequence)
 	g := s.gen.Load()
+	s.shorten(g, s.past[key], sequence)
+	h := s.remember(key, sequence)
+	if h != nil {
+		h.forgets = append(h.forgets, sequence)
+	}
 	row, ok := g.ids[key]
 	if !ok || g.meta.at(row).sequence > sequence {
 		return
 	}
 	s.hide(g, row, sequence, moment)
+	h.add(row)
 	g.dropID(key)
-}
-
-// pruneSome lets go of all tombstones once the newest one is applied, and before that only looks at them when there are
-// twice as many as the last look left, so that a flood of forgets is not gone through for each of them.
-func (s *space) pruneSome(applied uint64) {
-	switch {
-	case len(s.tombs) == 0:
-	case applied >= s.newestTomb:
-		clear(s.tombs)
-		s.pruneAbove = 0
-	case len(s.tombs) > max(s.pruneAbove, minTombs):
-		s.prune(applied)
-		s.pruneAbove = 2 * len(s.tombs)
-	}
-}
-
-// minTombs is how many tombstones are not worth a look.
-const minTombs = 256
-
-// prune lets go of the tombstones that nothing on its way can meet any more.
-func (s *space) prune(applied uint64) {
-	for key, sequence := range s.tombs {
-		if sequence <= applied {
-			delete(s.tombs, key)
-		}
-	}
 }

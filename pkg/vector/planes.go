@@ -107,7 +107,7 @@ func (l level) DotPlanesList(q []int8, width, planes int, chunks []*byte, shift 
 	if width <= 0 || width%8 != 0 || planes <= 0 || planes > maxPlanes {
 		panic(fmt.Sprintf("vector: there are no rows of %d planes of %d bytes", planes, width))
 	}
-	if planeBlocks(width) > len(q)/planeComponents {
+	if width > len(q) || planeBlocks(width)*planeComponents > len(q) {
 		panic(fmt.Sprintf("vector: a query of %d codes for planes of %d bytes", len(q), width))
 	}
 	row := width * planes

@@ -10,14 +10,21 @@ import "unsafe"
 //go:noescape
 func dotPlanesNEON(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
 
+//go:noescape
+func dotPlanesSDOT(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
+
 func (l level) dotPlanes(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int) {
 	switch {
+	case l >= neonSDOT:
+		dotPlanesSDOT(q, width, planes, rows, out, count, ahead)
 	case l >= neon:
 		dotPlanesNEON(q, width, planes, rows, out, count, ahead)
 	default:
 		dotPlanesGeneric(q, width, planes, rows, out, count)
 	}
 }
+
+// The rest is as the compiler makes it.
 
 func (level) planeLevels(levels *byte, v []float32, scale float32, sums *planeSums) {
 	planeLevelsGeneric(unsafe.Slice(levels, len(v)), v, scale, sums)

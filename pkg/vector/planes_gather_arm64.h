@@ -2,37 +2,38 @@
 // rows, R3 where the sums go, R5 their count, R6 how many addresses ahead rows are asked for. The one that includes it
 // defines
 //
-//	BITS(x, bit, q)   adds the sixteen codes of q, selected by bit bit of the bytes of x, to sums of its own
-//	FLUSH             adds these sums, of a block, to the four int32 of V0
+//	LOW(mask, q, n)    adds the sixteen codes of q, which is Vn, where V16 has the bit of mask, to sums of its own
+//	HIGH(mask, q, n)   does so for V17
+//	FLUSH              adds these sums, of a block, to the four int32 of V0
 //
-// by the numbers of registers. A row takes V0 for its sum, V16 and V17 for a block, V18..V21 for codes of the query and
-// V24..V31 for the masks of bits 0..7. Of the last bytes of a plane only as many are loaded as there are.
+// A row takes V0 for its sum, V16 and V17 for a block, V18..V21 for codes of the query and V24..V31 for the masks of bits
+// 0..7. Of the last bytes of a plane only as many are loaded as there are.
 
 // TWOROWS takes the rows of two bits of the query's block at R10.
 #define TWOROWS(bit, next) \
 	VLD1.P 64(R10), [V18.B16, V19.B16, V20.B16, V21.B16] \
-	BITS(16, bit, 18)  \
-	BITS(17, bit, 19)  \
-	BITS(16, next, 20) \
-	BITS(17, next, 21)
+	LOW(bit, V18, 18)  \
+	HIGH(bit, V19, 19) \
+	LOW(next, V20, 20) \
+	HIGH(next, V21, 21)
 
 // BLOCK takes a block of a plane, V16 and V17.
 #define BLOCK \
-	TWOROWS(24, 25) \
-	TWOROWS(26, 27) \
-	TWOROWS(28, 29) \
-	TWOROWS(30, 31) \
+	TWOROWS(V24, V25) \
+	TWOROWS(V26, V27) \
+	TWOROWS(V28, V29) \
+	TWOROWS(V30, V31) \
 	FLUSH
 
 // PREFETCH asks for the R7 bytes of the row at R9: for each 64th byte and the last. It destroys R9 and R11.
 #define PREFETCH(loop) \
-	ADD  R7, R9, R11      \
-	SUB  $1, R11, R11     \
+	ADD  R7, R9, R11     \
+	SUB  $1, R11, R11    \
 loop: \
-	PRFM (R9), PLDL1KEEP  \
-	ADD  $64, R9, R9      \
-	CMP  R11, R9          \
-	BLT  loop             \
+	PRFM (R9), PLDL1KEEP \
+	ADD  $64, R9, R9     \
+	CMP  R11, R9         \
+	BLT  loop            \
 	PRFM (R11), PLDL1KEEP
 
 	MUL   R2, R4, R7

@@ -2,20 +2,25 @@
 
 #include "textflag.h"
 
-// The kernel of NEON for rows of bit planes. A byte of x that has the bit becomes a mask by CMTST, and neighbours of the
-// codes that it leaves are added to int16, to one sum of V4 and V5: eight times a block, of at most 2*128 each. The
-// assembler does not know this by name:
+// The kernel of NEON for rows of bit planes. A byte that has the bit becomes a mask, and neighbours of the codes that it
+// leaves are added to int16, to V4 and V5: sixteen times a block, of at most 2*128 each. The assembler does not know these
+// by name:
 //
 //	SADALP Vd.8H, Vn.16B   neighbours added to int16
 //	SADALP Vd.4S, Vn.8H    neighbours added to int32
-#define BITS(x, bit, q) \
-	VCMTST V##bit.B16, V##x.B16, V22.B16 \
-	VAND   V##q.B16, V22.B16, V22.B16    \
-	WORD   $(0x4e206800 | 22<<5 | (4+((x)&1)))
+#define LOW(mask, q, n) \
+	VCMTST mask.B16, V16.B16, V22.B16 \
+	VAND   q.B16, V22.B16, V22.B16    \
+	WORD   $(0x4e206800 | 22<<5 | 4)
+
+#define HIGH(mask, q, n) \
+	VCMTST mask.B16, V17.B16, V23.B16 \
+	VAND   q.B16, V23.B16, V23.B16    \
+	WORD   $(0x4e206800 | 23<<5 | 5)
 
 #define FLUSH \
-	WORD $(0x4e606800 | 4<<5)  \
-	WORD $(0x4e606800 | 5<<5)  \
+	WORD $(0x4e606800 | 4<<5)   \
+	WORD $(0x4e606800 | 5<<5)   \
 	VEOR V4.B16, V4.B16, V4.B16 \
 	VEOR V5.B16, V5.B16, V5.B16
 

@@ -2,6 +2,7 @@ package vector
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -226,7 +227,7 @@ func TestPlanesRefuse(t *testing.T) {
 		{"width of 0", func(l level) { l.DotPlanesList(q, 0, 1, chunks, 1, 8, ids, out) }},
 		{"width that is no multiple of 8", func(l level) { l.DotPlanesList(q, 12, 1, chunks, 1, 12, ids, out) }},
 		{"nine planes", func(l level) { l.DotPlanesList(q, 8, 9, chunks, 0, 72, ids[:1], out) }},
-		{"size that overflows", func(l level) { l.DotPlanesList(q, 1<<62, 4, chunks, 1, 8, ids, out) }},
+		{"size that overflows", func(l level) { l.DotPlanesList(q, math.MaxInt-7, 4, chunks, 1, 8, ids, out) }},
 		{"query of another size", func(level) { PlaneQuery(q[:128], make([]int8, 64)) }},
 		{"sketch of another size", func(l level) { l.QuantizePlanes(row[:16], row[:24], make([]float32, 64)) }},
 		{"rest of another size", func(l level) { l.QuantizePlanes(row[:8], row[:23], make([]float32, 64)) }},

@@ -39,6 +39,8 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 		return nil, err
 	}
 	q.AsOf = asOf
+	include, _ := wire.ParseInclude(req.GetInclude())
+	q.OmitVectors = !include.Embedding
 	store, m, staleness := v.view()
 	res, serr := v.s.w.search(store, space, q)
 	if serr != nil && !awaited(header, serr) {
@@ -47,7 +49,6 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	if serr == nil {
 		v.s.w.auditor.offer(store, space, q, m.applied, res.Rows)
 	}
-	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(res.Rows, include)
 	if err != nil {
 		return nil, err

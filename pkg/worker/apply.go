@@ -46,7 +46,6 @@ func (w *indexWorker) all(tasks []*task) {
 // waited for.
 func (w *indexWorker) some(tasks []*task) int {
 	s := tasks[0].shard
-	start := time.Now()
 	n, err := w.tryApply(s, tasks)
 	if _, panicked := err.(*panicError); panicked && len(tasks) > 1 {
 		// Which one it was is found out by trying each alone.
@@ -56,7 +55,7 @@ func (w *indexWorker) some(tasks []*task) int {
 		return len(tasks)
 	}
 	if n > 0 {
-		w.searchable(s, tasks[:n], start)
+		w.searchable(s, tasks[:n])
 	}
 	if err == nil {
 		return n
@@ -79,9 +78,8 @@ func (w *indexWorker) some(tasks []*task) int {
 	return n + 1
 }
 
-func (w *indexWorker) searchable(s *shard, tasks []*task, start time.Time) {
+func (w *indexWorker) searchable(s *shard, tasks []*task) {
 	now := time.Now()
-	w.pool.metrics.HNSWInsert.Observe(now.Sub(start).Seconds() / float64(len(tasks)))
 	tickets := make([]uint64, len(tasks))
 	for i, t := range tasks {
 		tickets[i] = t.ticket

@@ -26,6 +26,7 @@ func (s *shard) checkpoints(ctx context.Context) {
 // checkpoint makes durable what was appended, and acknowledges what is both searchable and durable.
 func (s *shard) checkpoint() {
 	m := s.mark.read() // before the checkpoint, which then covers it
+	s.store.Load().Applied(m.applied)
 	if err := s.store.Load().Checkpoint(time.Now()); err != nil {
 		s.log.Error().Err(err).Msg("no checkpoint could be taken; nothing is acknowledged until one is")
 		return

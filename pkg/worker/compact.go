@@ -22,7 +22,9 @@ func (v *service) compact(ctx context.Context, f wire.Format, header string, bod
 	ctx, cancel := context.WithTimeout(ctx, wire.CompactLimit(req))
 	defer cancel()
 	start := time.Now()
-	c, serr := v.s.store.Load().Compact(ctx, space)
+	store, m, _ := v.view()
+	store.Applied(m.applied)
+	c, serr := store.Compact(ctx, space)
 	done := &api.CompactedCopy{
 		Worker: v.s.w.Config.Name, RowsBefore: c.Before, RowsAfter: c.After, RowsReclaimed: c.Reclaimed,
 		LogBytesBefore: uint64(c.BytesBefore), LogBytesAfter: uint64(c.BytesAfter), TookMs: float64(time.Since(start)) / 1e6,

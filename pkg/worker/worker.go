@@ -113,6 +113,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 func (w *Worker) storeOptions() vecstore.Options {
 	opt := w.Config.store()
 	opt.Linking = w.linking
+	opt.OnLink = func(rows int, took time.Duration) { w.Metrics.HNSWInsert.Observe(took.Seconds() / float64(rows)) }
 	return opt
 }
 

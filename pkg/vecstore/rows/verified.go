@@ -110,7 +110,7 @@ func (o *opener) verifySegment(i int, upTo int64) (end int64, whole bool, err er
 	}
 	end = min(end, upTo)
 	check := o.newIndexCheck(f)
-	sealed := !last || s.Length == 0
+	sealed := !last || s.Length <= segmentHeader
 	var encoded []byte
 	for o.reader.reset(f.seg, segmentHeader, min(end, f.size)); ; {
 		rec, at, err := o.reader.next()
