@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
-	"time"
 
-	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/npy"
 	"github.com/engram-memory/engram/pkg/vecstore"
@@ -21,8 +18,8 @@ import (
 type IndexConfig struct {
 	// Engine is hnsw, coder or exact.
 	Engine string
-	// Base is an .npy file of rows to insert, Queries of rows to look for, Truth of the row numbers of the exact
-	// neighbours of each query, best first; without it they are found by comparing every row.
+	// Base is a file of rows to insert, Queries of rows to look for, .npy or IDX. Truth is an .npy file of the row numbers
+	// of the exact neighbours of each query, best first; without it they are found by the exact effort.
 	Base, Queries, Truth string
 	// Rows is how many rows to insert; 0 for those of Base. Where there are more than Base has, its rows are used again,
 	// moved by noise.
@@ -42,6 +39,42 @@ type IndexConfig struct {
 	Data string
 }
 
+// Validate tells what of the configuration cannot be.
+func (c *IndexConfig) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Engine == vecstore.EngineHNSW || c.Engine == vecstore.EngineCoder || c.Engine == vecstore.EngineExact,
+		"--engine is %q; it can be hnsw, coder or exact", c.Engine)
+	check(c.Base != "" && c.Queries != "", "--base and --queries are needed")
+	check(c.Rows >= 0 && c.Rows <= math.MaxInt32, "--rows is %d; it can be 0 to %d", c.Rows, math.MaxInt32)
+	check(c.Threads > 0, "--threads is %d; it must be above 0", c.Threads)
+	check(c.Repeat > 0, "--repeat is %d; it must be above 0", c.Repeat)
+	check(len(c.Ef) > 0, "--ef is empty")
+	for _, ef := range c.Ef {
+		check(ef > 0 && ef <= 10_000, "--ef has %d; it can be 1 to 10000", ef)
+	}
+	if err := graphConfig(c.M, c.EfConstruction).Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// graphConfig is the default one but for what is not 0.
+func graphConfig(m, efConstruction int) hnsw.Config {
+	graph := hnsw.DefaultConfig()
+	if m != 0 {
+		graph.M = m
+	}
+	if efConstruction != 0 {
+		graph.EfConstruction = efConstruction
+	}
+	return graph
+}
+
 // IndexReport is what a run of the index measured.
 type IndexReport struct {
 	Engine         string `json:"engine"`
@@ -51,18 +84,26 @@ type IndexReport struct {
 	M              int    `json:"m,omitempty"`
 	EfConstruction int    `json:"ef_construction,omitempty"`
 	Kernel         string `json:"kernel"`
-	// InsertsPerSecond is timed until every row is linked, from the row log on.
+	// Generated is how many of the rows are rows of the file again, moved by noise.
+	Generated int `json:"generated"`
+	// InsertsPerSecond is timed until every row is linked, from the file on: reading it and the row log are in it.
 	InsertsPerSecond float64 `json:"inserts_per_second"`
+	// InsertsByTenth is the same of each tenth of the rows, without what was still to be linked at its end.
+	InsertsByTenth []float64 `json:"inserts_per_second_by_tenth"`
 	// TailRowsPerSecond is how many rows a second become searchable by scanning: written to the row log, without fsync,
 	// and applied, while nothing is linked.
 	TailRowsPerSecond float64      `json:"tail_rows_per_second"`
 	Points            []IndexPoint `json:"points"`
 	// BytesPerVector is the columns' and the row log's size on disk over the rows.
 	BytesPerVector float64 `json:"bytes_per_vector"`
-	// RSS is the highest resident memory of the process, VmHWM.
-	RSS uint64 `json:"rss_bytes"`
-	// ReopenMS is the time from opening what a killed process leaves to the first answer.
-	ReopenMS float64 `json:"reopen_ms"`
+	// RSSBuilt is the highest resident memory of the process, VmHWM, when everything was linked; RSS after the queries as
+	// well. The files of vectors are not mapped, so they are not in it.
+	RSSBuilt uint64 `json:"rss_bytes_built"`
+	RSS      uint64 `json:"rss_bytes"`
+	// ReopenMS is the time from opening what a killed process leaves to the first answer, RSSReopened the highest resident
+	// memory from then on, 0 where the kernel does not tell.
+	ReopenMS    float64 `json:"reopen_ms"`
+	RSSReopened uint64  `json:"rss_bytes_reopened"`
 	// CPUSeconds and WallSeconds are those of the build.
 	CPUSeconds  float64 `json:"cpu_seconds"`
 	WallSeconds float64 `json:"wall_seconds"`
@@ -76,53 +117,35 @@ type IndexPoint struct {
 	P99MS            float64 `json:"p99_ms"`
 }
 
-// indexRun is one run.
-type indexRun struct {
-	cfg     IndexConfig
-	base    *npy.File
-	queries [][]float32
-	truth   [][]int32
-	shard   *vecstore.Shard
-	dir     string
-	opt     vecstore.Options
-	rep     IndexReport
-}
-
-const (
-	indexSpace = "bench"
-	indexK     = 10
-)
-
-func indexSource() vecstore.Source { return vecstore.Source{Epoch: "bench", CreatedAt: 1} }
-
-// Index measures an engine on files of vectors.
+// Index measures an engine on files of vectors. Progress is called now and then with a sentence about the phase.
 func Index(ctx context.Context, cfg IndexConfig, progress func(string)) (rep IndexReport, err error) {
+	if err := cfg.Validate(); err != nil {
+		return rep, err
+	}
 	r := &indexRun{cfg: cfg}
-	if r.base, err = npy.Open(cfg.Base); err != nil {
+	if r.dir, err = os.MkdirTemp(cfg.Data, "engram-bench-index-"); err != nil {
+		return rep, fmt.Errorf("making a directory for the run: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	if r.base, err = openVectors(cfg.Base, r.dir); err != nil {
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, r.base.Close()) }()
 	if r.cfg.Rows == 0 {
 		r.cfg.Rows = r.base.Rows()
 	}
-	if r.queries, err = readQueries(cfg.Queries, r.base.Cols()); err != nil {
+	if r.queries, err = readQueries(cfg.Queries, r.dir, r.base.Cols()); err != nil {
 		return rep, err
 	}
-	if r.dir, err = os.MkdirTemp(cfg.Data, "engram-bench-index-"); err != nil {
-		return rep, fmt.Errorf("making a directory for the run: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cfg.Threads))
-	graph := hnsw.DefaultConfig()
-	if cfg.M > 0 {
-		graph.M = cfg.M
-	}
-	if cfg.EfConstruction > 0 {
-		graph.EfConstruction = cfg.EfConstruction
-	}
+	graph := graphConfig(cfg.M, cfg.EfConstruction)
 	r.opt = vecstore.Options{LinkThreads: cfg.Threads, Graph: graph}
+	r.def = vecstore.Definition{
+		Name: indexSpace, Dimension: uint32(r.base.Cols()), Metric: cfg.Metric, Generation: 1, Engine: cfg.Engine, Vectors: cfg.Vectors,
+	}
 	r.rep = IndexReport{
 		Engine: cfg.Engine, N: r.cfg.Rows, Dim: r.base.Cols(), Threads: cfg.Threads, Kernel: vector.Kernel(),
+		Generated: max(0, r.cfg.Rows-r.base.Rows()),
 	}
 	if cfg.Engine == vecstore.EngineHNSW {
 		r.rep.M, r.rep.EfConstruction = graph.M, graph.EfConstruction
@@ -133,8 +156,9 @@ func Index(ctx context.Context, cfg IndexConfig, progress func(string)) (rep Ind
 	return r.rep, nil
 }
 
-func readQueries(path string, dim int) (queries [][]float32, err error) {
-	f, err := npy.Open(path)
+// readQueries returns all rows of a file, which must have dim components.
+func readQueries(path, dir string, dim int) (queries [][]float32, err error) {
+	f, err := openVectors(path, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -152,115 +176,27 @@ func readQueries(path string, dim int) (queries [][]float32, err error) {
 	return queries, nil
 }
 
-func (r *indexRun) run(ctx context.Context, progress func(string)) (err error) {
-	progress("measuring the tail")
-	if err := r.tail(ctx); err != nil {
-		return err
-	}
-	dir := filepath.Join(r.dir, "shard")
-	if r.shard, _, err = vecstore.Open(dir, indexSource(), r.opt); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.shard.Abandon()) }()
-	progress("building")
-	cpu, start := cpuSeconds(), time.Now()
-	if err := r.fill(ctx, r.shard, r.cfg.Rows); err != nil {
-		return err
-	}
-	if err := r.shard.Link(ctx, indexSpace); err != nil {
-		return err
-	}
-	wall := time.Since(start)
-	r.rep.CPUSeconds, r.rep.WallSeconds = cpuSeconds()-cpu, wall.Seconds()
-	r.rep.InsertsPerSecond = float64(r.cfg.Rows) / wall.Seconds()
-
-	progress("finding the exact neighbours")
-	if err := r.findTruth(); err != nil {
-		return err
-	}
-	efs := r.cfg.Ef
-	if r.cfg.Engine == vecstore.EngineExact {
-		efs = []int{0}
-	}
-	for _, ef := range efs {
-		progress(fmt.Sprintf("asking with ef %d", ef))
-		if err := r.point(ctx, ef); err != nil {
-			return err
-		}
-	}
-	progress("opening it again")
-	if err := r.reopen(dir); err != nil {
-		return err
-	}
-	size, err := sizeOf(dir)
-	r.rep.BytesPerVector, r.rep.RSS = float64(size)/float64(r.cfg.Rows), peakRSS()
-	return err
-}
-
-// tail measures how fast rows become searchable, in a shard of its own.
-func (r *indexRun) tail(ctx context.Context) (err error) {
-	opt := r.opt
-	opt.GraphRows = math.MaxUint32
-	dir := filepath.Join(r.dir, "tail")
-	shard, _, err := vecstore.Open(dir, indexSource(), opt)
+// readTruth returns the row numbers of the k nearest rows of each query, all of them below n.
+func readTruth(path string, queries, n, k int) (truth [][]int32, err error) {
+	f, err := npy.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, shard.Abandon(), os.RemoveAll(dir)) }()
-	n, start := min(r.cfg.Rows, 20_000), time.Now()
-	if err := r.fill(ctx, shard, n); err != nil {
-		return err
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if k = min(k, n); f.Rows() < queries || f.Cols() < k {
+		return nil, fmt.Errorf("%s has %d neighbours of %d queries; want at least %d of %d", path, f.Cols(), f.Rows(), k, queries)
 	}
-	r.rep.TailRowsPerSecond = float64(n) / time.Since(start).Seconds()
-	return nil
-}
-
-// fill gives rows to a shard as a worker does.
-func (r *indexRun) fill(ctx context.Context, shard *vecstore.Shard, n int) (err error) {
-	src := &source{file: r.base, dim: r.base.Cols(), spaces: 1, seed: 1}
-	define := &vecstore.Event{Sequence: 1, Kind: vecstore.KindDefine, Space: indexSpace, Definition: &vecstore.Definition{
-		Name: indexSpace, Dimension: uint32(r.base.Cols()), Metric: r.cfg.Metric, Generation: 1, Engine: r.cfg.Engine, Vectors: r.cfg.Vectors,
-	}}
-	if err := take(shard, []*vecstore.Event{define}); err != nil {
-		return err
-	}
-	const batch = 500
-	events, packed := make([]vecstore.Event, batch), make([][]byte, batch)
-	var v []float32
-	for i := 0; i < n; {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	for i := range queries {
+		row, err := f.Int32Row(i, nil)
+		if err != nil {
+			return nil, err
 		}
-		var next []*vecstore.Event
-		for j := 0; j < batch && i < n; j++ {
-			if v, err = src.vector(i, v[:0]); err != nil {
-				return err
+		for _, x := range row[:k] {
+			if x < 0 || int(x) >= n {
+				return nil, fmt.Errorf("%s names row %d as a neighbour of query %d; there are %d rows", path, x, i, n)
 			}
-			packed[j] = event.AppendF32(packed[j][:0], v)
-			events[j] = vecstore.Event{Sequence: uint64(i) + 2, Kind: vecstore.KindObserve, Space: indexSpace, ID: rowID(i), Vector: packed[j]}
-			next = append(next, &events[j])
-			i++
 		}
-		if err := take(shard, next); err != nil {
-			return err
-		}
+		truth = append(truth, row[:k])
 	}
-	return nil
-}
-
-func take(shard *vecstore.Shard, events []*vecstore.Event) error {
-	applied := shard.Appended()
-	for _, e := range events {
-		if err := shard.Appender().Add(e); err != nil {
-			return err
-		}
-	}
-	if err := shard.Appender().Flush(); err != nil {
-		return err
-	}
-	if events[0].SpaceKey() == nil {
-		return nil
-	}
-	_, err := shard.Apply(events, applied)
-	return err
+	return truth, nil
 }

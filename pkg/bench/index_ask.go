@@ -2,114 +2,100 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"math"
-	"os"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/engram-memory/engram/pkg/npy"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
-func (r *indexRun) findTruth() error {
+// findTruth reads the exact neighbours, or asks for them where the file is about other rows.
+func (r *indexRun) findTruth() (err error) {
 	if r.cfg.Truth != "" && r.cfg.Rows == r.base.Rows() {
-		f, err := npy.Open(r.cfg.Truth)
-		if err != nil {
-			return err
-		}
-		for i := range r.queries {
-			row, err := f.Int32Row(i, nil)
-			if err != nil {
-				return errors.Join(err, f.Close())
-			}
-			r.truth = append(r.truth, row[:min(len(row), indexK)])
-		}
-		return f.Close()
+		r.truth, err = readTruth(r.cfg.Truth, len(r.queries), r.cfg.Rows, indexK)
+		return err
 	}
-	for _, q := range r.queries {
-		res, err := r.search(q, 0, vecstore.EffortExact)
-		if err != nil {
-			return err
-		}
-		r.truth = append(r.truth, rowNumbers(res.Rows))
-	}
-	return nil
+	r.truth, err = exactNeighbours(r.shard, r.queries)
+	return err
 }
 
-func rowNumbers(rows []vecstore.Row) (numbers []int32) {
-	for _, row := range rows {
-		numbers = append(numbers, int32(row.Sequence)-2)
+// exactNeighbours asks a shard, with the exact effort, on all processors.
+func exactNeighbours(shard *vecstore.Shard, queries [][]float32) ([][]int32, error) {
+	threads := runtime.GOMAXPROCS(0)
+	truth, errs := make([][]int32, len(queries)), make([]error, threads)
+	var done sync.WaitGroup
+	for thread := range threads {
+		done.Go(func() {
+			for i := thread; i < len(queries) && errs[thread] == nil; i += threads {
+				var res vecstore.Result
+				res, errs[thread] = search(shard, queries[i], 0, vecstore.EffortExact)
+				truth[i] = rowNumbers(res.Rows)
+			}
+		})
+	}
+	done.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return truth, nil
+}
+
+func rowNumbers(rows []vecstore.Row) []int32 {
+	numbers := make([]int32, len(rows))
+	for i := range rows {
+		numbers[i] = int32(rows[i].Sequence) - 2
 	}
 	return numbers
 }
 
-func (r *indexRun) search(q []float32, ef int, effort vecstore.Effort) (vecstore.Result, error) {
-	return r.shard.Search(indexSpace, vecstore.Query{
-		Vector: q, K: indexK, MinScore: float32(math.Inf(-1)), Ef: ef, Effort: effort, Now: time.Now(), OmitVectors: true,
+func search(shard *vecstore.Shard, q []float32, ef int, effort vecstore.Effort) (vecstore.Result, error) {
+	return shard.Search(indexSpace, vecstore.Query{
+		Vector: q, K: indexK, MinScore: float32(math.Inf(-1)), Ef: ef, Effort: effort, Now: time.Now(),
 	})
 }
 
-// point asks all queries with one ef.
-func (r *indexRun) point(ctx context.Context, ef int) error {
-	p := IndexPoint{Ef: ef}
-	var rates, ms []float64
-	for range max(r.cfg.Repeat, 1) {
-		found := 0
-		start := time.Now()
-		for i, q := range r.queries {
-			asked := time.Now()
-			res, err := r.search(q, ef, vecstore.EffortBalanced)
-			if err != nil {
-				return err
-			}
-			ms = append(ms, float64(time.Since(asked).Nanoseconds())/1e6)
-			for _, row := range rowNumbers(res.Rows) {
-				if slices.Contains(r.truth[i], row) {
-					found++
-				}
+// recallOf asks all queries once and returns recall@10. Each is told how long it took when ms is set.
+func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, ef int, ms *[]float64) (float64, error) {
+	found, wanted := 0, 0
+	for i, q := range queries {
+		asked := time.Now()
+		res, err := search(shard, q, ef, vecstore.EffortBalanced)
+		if err != nil {
+			return 0, err
+		}
+		if ms != nil {
+			*ms = append(*ms, milliseconds(time.Since(asked)))
+		}
+		wanted += len(truth[i])
+		for _, row := range rowNumbers(res.Rows) {
+			if slices.Contains(truth[i], row) {
+				found++
 			}
 		}
+	}
+	return float64(found) / float64(max(wanted, 1)), nil
+}
+
+// point asks all queries with one ef.
+func (r *indexRun) point(ctx context.Context, ef int) (err error) {
+	p := IndexPoint{Ef: ef}
+	var rates, ms []float64
+	for range r.cfg.Repeat {
+		start := time.Now()
+		if p.RecallAt10, err = recallOf(r.shard, r.queries, r.truth, ef, &ms); err != nil {
+			return err
+		}
 		rates = append(rates, float64(len(r.queries))/time.Since(start).Seconds())
-		p.RecallAt10 = float64(found) / float64(indexK*len(r.queries))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	slices.Sort(rates)
-	slices.Sort(ms)
-	p.QueriesPerSecond, p.P99MS = rates[len(rates)/2], ms[len(ms)*99/100]
+	rates, ms = sorted(rates), sorted(ms)
+	p.QueriesPerSecond, p.P99MS = quantile(rates, .5), quantile(ms, .99)
 	r.rep.Points = append(r.rep.Points, p)
 	return nil
-}
-
-// reopen opens what is there as after the death of the process, and asks one query.
-func (r *indexRun) reopen(dir string) (err error) {
-	if err := r.shard.Abandon(); err != nil {
-		return err
-	}
-	start := time.Now()
-	if r.shard, _, err = vecstore.Open(dir, indexSource(), r.opt); err != nil {
-		return err
-	}
-	if _, err := r.search(r.queries[0], 0, vecstore.EffortBalanced); err != nil {
-		return err
-	}
-	r.rep.ReopenMS = float64(time.Since(start).Nanoseconds()) / 1e6
-	return nil
-}
-
-func sizeOf(dir string) (total int64, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			return 0, err
-		}
-		total += info.Size()
-	}
-	return total, nil
 }

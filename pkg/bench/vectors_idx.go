@@ -60,7 +60,7 @@ func readIDX(f io.Reader) (*idxFile, error) {
 	r := bufio.NewReaderSize(f, 1<<16)
 	start, err := r.Peek(2)
 	if err != nil {
-		return nil, nil //nolint:nilerr // too short for either, so another reader may say what it is not
+		return nil, nil // too short for either, or unreadable, which the next reader says better
 	}
 	switch {
 	case start[0] == 0x1f && start[1] == 0x8b:

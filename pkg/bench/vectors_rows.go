@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 
+	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/npy"
 )
 
@@ -44,18 +46,6 @@ func newRowSource(file *npy.Reader, dim int) *rowSource {
 		s.basis[i] = float32(r.NormFloat64())
 	}
 	return s
-}
-
-// clone returns a source of the same rows for another goroutine; open opens the file once more.
-func (s *rowSource) clone(open func() (*npy.Reader, error)) (*rowSource, error) {
-	c := *s
-	if s.file != nil {
-		var err error
-		if c.file, err = open(); err != nil {
-			return nil, err
-		}
-	}
-	return &c, nil
 }
 
 // row returns row i, in dst if that has room. Where the file is shorter its rows are used again, moved by noise.
@@ -112,4 +102,45 @@ func (s *rowSource) queries(behind, n int) ([][]float32, error) {
 		queries[i] = q
 	}
 	return queries, nil
+}
+
+// runRows are the rows and the queries of a run that can do without files.
+type runRows struct {
+	file    *npy.Reader
+	src     *rowSource
+	queries [][]float32
+}
+
+// maxDim is the largest number of components.
+const maxDim = event.MaxDimension
+
+// generatedQueries is how many queries there are where no file has them.
+const generatedQueries = 1000
+
+// openRows opens the files of a run of n rows. Without a base rows are generated; without queries they are rows behind
+// the n that are inserted.
+func openRows(base, queries, dir string, dim, n int) (in *runRows, err error) {
+	in = &runRows{}
+	if base != "" {
+		if in.file, err = openVectors(base, dir); err != nil {
+			return nil, err
+		}
+	}
+	in.src = newRowSource(in.file, dim)
+	if queries != "" {
+		in.queries, err = readQueries(queries, dir, in.src.dim)
+	} else {
+		in.queries, err = in.src.queries(n, generatedQueries)
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.close())
+	}
+	return in, nil
+}
+
+func (in *runRows) close() error {
+	if in.file == nil {
+		return nil
+	}
+	return in.file.Close()
 }

@@ -31,6 +31,7 @@ type File struct {
 	failed  atomic.Pointer[error] // the first sync that failed
 	sealed  *checksums            // as they were at Open, nil when there are none
 	sealErr error                 // why they could not be read
+	stale   bool                  // they are still on the disk; of Grow and Seal
 	refs    references
 	dropped atomic.Bool
 }
@@ -55,7 +56,7 @@ func Create(fsys vfs.FS, path string, h Header) (*File, error) {
 
 // Open opens the file at path if its header is that of want; its chunks may be cut otherwise. What its process did last
 // may be there in part: the words of State tell the owner what to repair. Checksums that were stored with Seal are read,
-// for Verify, and removed from the disk, as what is done to the file from now on makes them wrong.
+// for Verify; the first Grow removes them from the disk.
 func Open(fsys vfs.FS, path string, want Header) (*File, error) {
 	f, err := begin(fsys, path, want, fsys.Open, (*File).load)
 	if err != nil {
@@ -150,7 +151,7 @@ func (f *File) load() error {
 		chunks = chunks.with(m.Bytes())
 	}
 	f.chunks.Store(chunks)
-	return removeIfThere(f.fs, SumsPath(f.path))
+	return nil
 }
 
 func maxChunks(l Layout) int { return math.MaxUint32 >> l.ChunkShift }
@@ -170,12 +171,19 @@ func (f *File) State() *State {
 func (f *File) Chunks() *Chunks { return f.chunks.Load() }
 
 // Grow makes room for rows rows in all, and for the slots of as many chunks: it allocates and maps whole chunks. New rows
-// are all zero. After an error the file has the chunks that it had, or some of those asked for, and Grow can be called
+// are all zero. It is called before anything is written, also where there is room: it removes the checksums, which that
+// makes wrong, so that a process that dies before can be followed by one that verifies the file. After an error the file has the chunks that it had, or some of those asked for, and Grow can be called
 // again: a full disk (syscall.ENOSPC) may have room by then.
 func (f *File) Grow(rows uint32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.hold(func() error {
+		if f.stale {
+			if err := removeIfThere(f.fs, SumsPath(f.path)); err != nil {
+				return fmt.Errorf("growing columns %s: %w", f.path, err)
+			}
+			f.stale = false
+		}
 		l := f.header.Layout
 		need := int((uint64(rows) + uint64(l.ChunkRows()) - 1) >> l.ChunkShift)
 		if need > maxChunks(l) {

@@ -136,6 +136,7 @@ func (f *File) loadSums(chunks int, size int64) {
 	c, err := readSums(f.fs, SumsPath(f.path), sumsBytes(f.header.Layout, chunks))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return
 	case err != nil:
 		f.sealErr = err
 	case c.fileBytes != size || len(c.sums) != f.header.Layout.blockCount(chunks):
@@ -143,6 +144,7 @@ func (f *File) loadSums(chunks int, size int64) {
 	default:
 		f.sealed = &c
 	}
+	f.stale = true
 }
 
 func sumsBytes(l Layout, chunks int) int64 { return sumsHeader + 4*int64(l.blockCount(chunks)) + 4 }

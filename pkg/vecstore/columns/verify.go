@@ -27,9 +27,12 @@ func (f *File) Seal(threads int) error {
 		if err != nil {
 			return err
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if err := f.writeSums(c); err != nil {
 			return errors.Join(err, removeIfThere(f.fs, SumsPath(f.path)))
 		}
+		f.stale = true
 		// The names of both files.
 		return f.fs.SyncDir(filepath.Dir(f.path))
 	})
