@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -155,6 +156,10 @@ func TestAuditOfAGraph(t *testing.T) {
 		st, ok := c.shard().store.Load().Stats("a")
 		return ok && st.Graph > rows/2
 	})
+	linked := new(dto.Metric)
+	if err := c.Metrics.HNSWInsert.Write(linked); err != nil || linked.GetHistogram().GetSampleCount() == 0 {
+		t.Errorf("blocks were linked, and the metric of that says %v, %v", linked, err)
+	}
 	ratio := func(audits int, ef uint32) float64 {
 		return c.audited(t, audits, func(int) {
 			resp := w.recall(&api.RecallRequest{Space: "a", Embedding: embedding(vector()...), K: proto.Uint32(1), Ef: &ef})
