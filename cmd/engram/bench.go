@@ -17,9 +17,11 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the pipeline, the index or the queue on this machine",
-		Long:  "Measure the pipeline, the index or the queue on this machine. Nothing outside of a temporary directory is touched.",
+		Long: `Measure the pipeline, the index or the queue on this machine. Nothing outside of a temporary directory is touched, but
+for the files that convert and truth are told to write.`,
 	}
-	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand())
+	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand(), benchMixedCommand(), benchSpacesCommand(),
+		benchKillCommand(), benchConvertCommand(), benchTruthCommand())
 	return cmd
 }
 

@@ -22,8 +22,8 @@ type MixedConfig struct {
 	// Before is how many rows are there, all linked, when the measuring starts, Rows how many are inserted meanwhile, as
 	// fast as they are taken.
 	Before, Rows int
-	// Threads is how many threads the run may use; rows are linked by one less, and at least one.
-	Threads int
+	// Threads is how many threads may run Go code at once, LinkThreads how many of them link rows.
+	Threads, LinkThreads int
 	// Rate is how many queries a second are asked, each timed from when it was due; 0 for one after the other.
 	Rate float64
 	// Ef is the length of the candidate list; 0 for that of the balanced effort.
@@ -43,8 +43,8 @@ func (c *MixedConfig) Validate() error {
 		return fmt.Errorf("--dim is %d; it can be 1 to %d", c.Dim, maxDim)
 	case c.Queries != "" && c.Base == "":
 		return errors.New("--queries needs a --base")
-	case c.Threads < 1:
-		return fmt.Errorf("--threads is %d; it must be above 0", c.Threads)
+	case c.Threads < 1 || c.LinkThreads < 1:
+		return fmt.Errorf("--threads is %d and --link-threads %d; they must be above 0", c.Threads, c.LinkThreads)
 	case c.Rate < 0 || c.Ef < 0 || c.Checkpoint < 0:
 		return errors.New("--rate, --ef and --checkpoint cannot be negative")
 	}
@@ -53,17 +53,20 @@ func (c *MixedConfig) Validate() error {
 
 // MixedReport is what a run of recalls beside inserts measured.
 type MixedReport struct {
-	Dim     int     `json:"dim"`
-	Before  int     `json:"before"`
-	Rows    int     `json:"rows"`
-	Threads int     `json:"threads"`
-	Rate    float64 `json:"rate"`
+	Dim     int `json:"dim"`
+	Before  int `json:"before"`
+	Rows    int `json:"rows"`
+	Threads int `json:"threads"`
+	// LinkThreads of them link rows.
+	LinkThreads int     `json:"link_threads"`
+	Rate        float64 `json:"rate"`
 	// InsertsPerSecond is that of the rows inserted beside the queries, until all are linked.
 	InsertsPerSecond float64 `json:"inserts_per_second"`
 	// QueriesPerSecond is of the queries beside them, Queries their number.
 	QueriesPerSecond float64 `json:"queries_per_second"`
 	Queries          int     `json:"queries"`
-	// Recall is how long they took, Alone how long the same queries took before, with nothing beside them.
+	// Recall is how long they took, Alone how long such queries took before, with nothing beside them. At a rate both have in
+	// them what the runtime's timers are late, up to about a millisecond.
 	Recall Latency `json:"recall_ms"`
 	Alone  Latency `json:"alone_ms"`
 	// LongestTail is the largest number of rows that were waiting to be linked when a query was asked.
@@ -112,12 +115,14 @@ func Mixed(ctx context.Context, cfg MixedConfig, progress func(string)) (rep Mix
 	defer func() { err = errors.Join(err, in.close()) }()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cfg.Threads))
 	r := &mixedRun{cfg: cfg, src: in.src, queries: in.queries}
-	r.shard, _, err = vecstore.Open(dir, benchSource(0), vecstore.Options{LinkThreads: max(cfg.Threads-1, 1)})
+	r.shard, _, err = vecstore.Open(dir, benchSource(0), vecstore.Options{LinkThreads: cfg.LinkThreads})
 	if err != nil {
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, r.shard.Abandon()) }()
-	r.rep = MixedReport{Dim: in.src.dim, Before: cfg.Before, Rows: cfg.Rows, Threads: cfg.Threads, Rate: cfg.Rate}
+	r.rep = MixedReport{
+		Dim: in.src.dim, Before: cfg.Before, Rows: cfg.Rows, Threads: cfg.Threads, LinkThreads: cfg.LinkThreads, Rate: cfg.Rate,
+	}
 	if err := r.run(ctx, progress); err != nil {
 		return rep, err
 	}
@@ -139,10 +144,8 @@ func (r *mixedRun) run(ctx context.Context, progress func(string)) error {
 	}
 	progress("asking alone")
 	alone := &asker{run: r}
-	for i := range max(len(r.queries), 1000) {
-		if err := alone.ask(i, time.Now()); err != nil {
-			return err
-		}
+	if err := alone.until(ctx, aloneQueries); err != nil {
+		return err
 	}
 	r.rep.Alone = latencyOf(alone.ms)
 	progress("asking while rows are inserted")
@@ -157,7 +160,7 @@ func (r *mixedRun) beside(ctx context.Context, f *filler) error {
 	var askErr, checkErr error
 	var others sync.WaitGroup
 	cpu, start := cpuSeconds(), time.Now()
-	others.Go(func() { askErr = a.until(ctx) })
+	others.Go(func() { askErr = a.until(ctx, math.MaxInt) })
 	others.Go(func() { checkErr = checkpoints(ctx, r.shard, r.cfg.Checkpoint) })
 	err := f.fill(ctx, r.cfg.Before, r.cfg.Before+r.cfg.Rows)
 	if err == nil {
@@ -202,10 +205,13 @@ type asker struct {
 	longest int
 }
 
-// until asks until ctx ends.
-func (a *asker) until(ctx context.Context) error {
+// aloneQueries is how many are asked with nothing beside them.
+const aloneQueries = 1000
+
+// until asks until ctx ends, or n queries.
+func (a *asker) until(ctx context.Context, n int) error {
 	due := time.Now()
-	for i := 0; ; i++ {
+	for i := range n {
 		if a.run.cfg.Rate == 0 {
 			due = time.Now()
 		} else if due = due.Add(time.Duration(float64(time.Second) / a.run.cfg.Rate)); !sleepUntil(ctx, due) {
@@ -218,6 +224,7 @@ func (a *asker) until(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // ask asks one query and takes how long it took from when it was due.

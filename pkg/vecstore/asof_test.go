@@ -73,8 +73,11 @@ func checkPast(t *testing.T, s *vecstore.Shard, h *history, from, to uint64) {
 func (rows held) search(s *vecstore.Shard, space string, v []float32, q vecstore.Query) error {
 	q.Vector, q.Now, q.MinScore = v, testNow, anyScore
 	res, err := s.Search(space, q)
-	if err != nil || len(res.Rows) != min(len(rows), q.K) {
-		return fmt.Errorf("Search of %q has %d rows, %v; want %d", space, len(res.Rows), err, len(rows))
+	if err != nil {
+		return fmt.Errorf("Search of %q: %w", space, err)
+	}
+	if len(res.Rows) != min(len(rows), q.K) {
+		return fmt.Errorf("Search of %q has %d rows; want %d", space, len(res.Rows), len(rows))
 	}
 	seen := map[string]bool{}
 	for i, row := range res.Rows {

@@ -34,7 +34,7 @@ func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
 		return out, fmt.Errorf("compacting space %q: %w", name, err)
 	}
 	out.Reclaimed = out.Before - out.After
-	if err := s.rewriteLog(ctx); err != nil {
+	if err := s.rewriteLog(ctx, true); err != nil {
 		return out, fmt.Errorf("compacting the row log: %w", err)
 	}
 	out.BytesAfter = s.log.Bytes()
@@ -53,6 +53,8 @@ type compaction struct {
 	pace func(worked time.Duration) error
 	// worth tells whether removing so many of so many rows is worth it; nil when any is.
 	worth func(rows, removed uint32) bool
+	// always makes a new generation even when nothing is removed.
+	always bool
 
 	old, next *generation
 	// cut is the number of rows of old that are looked at, below which some are left out; remap has their new numbers.
@@ -77,7 +79,7 @@ func (c *compaction) run() (before, after uint64, err error) {
 	}()
 	before = uint64(c.old.high.Load())
 	removed := c.choose()
-	if removed == 0 || c.worth != nil && !c.worth(c.cut, removed) {
+	if !c.always && (removed == 0 || c.worth != nil && !c.worth(c.cut, removed)) || c.old.high.Load() == 0 {
 		return before, before, nil
 	}
 	c.next = newGeneration(sp, c.old.base+uint64(removed))

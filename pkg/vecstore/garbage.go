@@ -12,6 +12,14 @@ import (
 type garbage struct {
 	mu    sync.Mutex
 	bytes map[uint32]int64
+	// compressed are segments that were compressed; of who compacts. After an open none is known to be.
+	compressed map[uint32]bool
+}
+
+func (g *garbage) reset() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.bytes)
 }
 
 func (g *garbage) add(ref rows.Ref) {
@@ -60,12 +68,13 @@ func (g *garbage) total() (sum int64) {
 	return sum
 }
 
-// rewriteLog writes the closed segments anew that have records which no row has any more. compacting is held.
+// rewriteLog writes the closed segments anew that have records which no row has any more, and with all those that are not
+// compressed where they are to be. compacting is held.
 //
 // An old version of an observation must not come back by a replay because the record that replaced it is gone. What
 // replaces or forgets always comes later in the log, and all closed segments with such records are replaced at once: so
 // when a record goes, everything before it that it had replaced is gone, too.
-func (s *Shard) rewriteLog(ctx context.Context) error {
+func (s *Shard) rewriteLog(ctx context.Context, all bool) error {
 	keep := s.keeper()
 	var runs [][]uint32
 	var size int64
@@ -73,7 +82,7 @@ func (s *Shard) rewriteLog(ctx context.Context) error {
 	adjacent := false
 	for i, seg := range segments {
 		lost := s.garbage.of(seg.ID)
-		if i == len(segments)-1 || lost == 0 {
+		if i == len(segments)-1 || lost == 0 && !(all && s.opt.Compress && !s.garbage.compressed[seg.ID]) {
 			adjacent = false
 			continue
 		}
@@ -108,8 +117,14 @@ func (s *Shard) rewriteLog(ctx context.Context) error {
 	for i, ids := range runs {
 		s.repoint(done[i], ids)
 		old = append(old, ids...)
+		if s.opt.Compress {
+			s.garbage.compressed[done[i].Segment().ID] = true
+		}
 	}
 	s.garbage.take(old)
+	for _, id := range old {
+		delete(s.garbage.compressed, id)
+	}
 	return s.log.Retire(old...)
 }
 

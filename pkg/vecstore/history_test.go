@@ -127,8 +127,11 @@ func (rows held) compare(s *vecstore.Shard, space string, asOf uint64) error {
 	at := vecstore.At{Now: testNow, AsOf: asOf}
 	want := rows.newest()
 	list, more, err := s.List(space, 0, everything, at)
-	if err != nil || more || len(list) != len(want) {
-		return fmt.Errorf("List of %q has %d rows, %t, %v; want %d", space, len(list), more, err, len(want))
+	if err != nil {
+		return fmt.Errorf("List of %q: %w", space, err)
+	}
+	if more || len(list) != len(want) {
+		return fmt.Errorf("List of %q has %d rows, %t; want %d", space, len(list), more, len(want))
 	}
 	var ids []string
 	for i, row := range list {
@@ -138,8 +141,11 @@ func (rows held) compare(s *vecstore.Shard, space string, asOf uint64) error {
 		ids = append(ids, row.ID)
 	}
 	got, err := s.Get(space, append(ids, "nobody"), at)
-	if err != nil || len(got) != len(want) {
-		return fmt.Errorf("Get in %q has %d rows, %v; want %d", space, len(got), err, len(want))
+	if err != nil {
+		return fmt.Errorf("Get in %q: %w", space, err)
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("Get in %q has %d rows; want %d", space, len(got), len(want))
 	}
 	for i, row := range got {
 		if err := same(row, want[i]); err != nil {

@@ -61,7 +61,8 @@ func (m *maintainer) tick(now time.Time) {
 	}
 }
 
-// Maintenance returns why the last compaction in the background failed; nil when it did not.
+// Maintenance returns what the last round in the background found wrong: why a compaction failed, or what the scrubber has
+// found damaged; nil when all is well.
 func (s *Shard) Maintenance() error {
 	if err := s.maintainer.failed.Load(); err != nil {
 		return *err
@@ -69,19 +70,22 @@ func (s *Shard) Maintenance() error {
 	return nil
 }
 
-// maintain compacts the spaces that are worth it, resting as long as it works, and then the row log.
+// maintain compacts the spaces that are worth it, resting as long as it works, scrubs, and then compacts the row log.
 func (s *Shard) maintain(ctx context.Context, now time.Time) error {
 	for _, sp := range s.living() {
 		if err := s.maintainSpace(ctx, sp, now); err != nil {
 			return err
 		}
 	}
+	if err := s.scrub(ctx, now); err != nil {
+		return err
+	}
 	if lost := s.garbage.total(); lost < rewriteBytes || lost < s.log.Bytes()/rewriteRatio {
 		return nil
 	}
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
-	return s.rewriteLog(ctx)
+	return s.rewriteLog(ctx, false)
 }
 
 func (s *Shard) maintainSpace(ctx context.Context, sp *space, now time.Time) error {

@@ -38,7 +38,7 @@ func Open(dir string, src Source, opt Options) (*Shard, Recovery, error) {
 	s := &Shard{
 		dir: dir, src: src, opt: opt,
 		spaces: map[string]*space{}, byNumber: map[uint32]*space{}, next: 1, dropped: map[string]uint32{},
-		codecs: map[codecKey]*codec{},
+		codecs: map[codecKey]*codec{}, garbage: garbage{compressed: map[uint32]bool{}},
 	}
 	s.appender.shard = s
 	s.linker.prepare()

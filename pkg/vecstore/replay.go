@@ -28,6 +28,7 @@ func (r *replayer) restart() {
 	clear(s.spaces)
 	clear(s.byNumber)
 	clear(s.dropped)
+	s.garbage.reset()
 	s.next = 1
 	*r.out = Recovery{}
 	// What cannot be trusted was not closed cleanly either.
@@ -47,6 +48,9 @@ func (r *replayer) entry(e *rows.Entry, body func() (rows.Record, error)) error 
 	}
 	sp, ok := s.byNumber[e.Space]
 	if !ok {
+		if e.Kind == rows.KindObserve {
+			s.garbage.add(e.Ref)
+		}
 		return nil // of a space that was dropped since
 	}
 	switch e.Kind {
@@ -137,7 +141,8 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 				break
 			}
 			if sequence > e.Sequence {
-				return // reclaimed
+				r.s.garbage.add(e.Ref) // reclaimed
+				return
 			}
 			r.lost(sp, sequence)
 		}

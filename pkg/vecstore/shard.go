@@ -39,6 +39,7 @@ type Shard struct {
 	compacting sync.Mutex
 	garbage    garbage
 	maintainer maintainer
+	scrubber   scrubber // of the maintainer
 	// unindexed is of the recovery.
 	unindexed int
 	closed    atomic.Bool

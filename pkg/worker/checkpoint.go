@@ -17,7 +17,7 @@ func (s *shard) checkpoints(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.checkpoint()
-			s.reportLinking()
+			s.reportStore()
 			s.settle(ctx)
 		}
 	}
@@ -41,8 +41,9 @@ func (s *shard) checkpoint() {
 	}
 }
 
-// reportLinking says so when rows cannot be linked into graphs, and when they can again. They are found all the same.
-func (s *shard) reportLinking() {
+// reportStore says so when rows cannot be linked into graphs, and when they can again; they are found all the same. And it
+// says what maintenance in the background found wrong.
+func (s *shard) reportStore() {
 	err := s.store.Load().Linking()
 	switch {
 	case err != nil && !s.unlinked:
@@ -51,6 +52,13 @@ func (s *shard) reportLinking() {
 		s.log.Info().Msg("rows are linked into their graph again")
 	}
 	s.unlinked = err != nil
+	// What is found in the background is found again with each round, until it is mended.
+	if err := s.store.Load().Maintenance(); err != nil && err.Error() != s.maintenance {
+		s.log.Error().Err(err).Msg("background maintenance of the shard's files")
+		s.maintenance = err.Error()
+	} else if err == nil {
+		s.maintenance = ""
+	}
 }
 
 // offer puts a value into a channel of one place, if that is free.

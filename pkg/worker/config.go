@@ -50,6 +50,8 @@ type IndexConfig struct {
 	// GraphRows and TailBytes say what is scanned, and how much memory that may take.
 	GraphRows int   `yaml:"graph_rows" default:"10000" usage:"rows from which on a space gets a graph; smaller ones are scanned"`
 	TailBytes int64 `yaml:"tail_bytes" default:"134217728" usage:"memory for the codes of spaces without a graph, those that were not searched for longest are let go; the shards share it evenly"`
+	// Compress is of the row log.
+	Compress bool `yaml:"compress" default:"false" usage:"compress the segments of the row log that a compaction writes anew, and all closed ones with engram compact: less disk, slower reads"`
 	// LinkThreads are those of all shards together.
 	LinkThreads int `yaml:"link_threads" default:"0" usage:"threads that link rows into graphs; 0 for one a core"`
 	// AuditRate and AuditShare both bound the audit: see auditor.
@@ -103,7 +105,7 @@ func (c *Config) store() vecstore.Options {
 	}
 	return vecstore.Options{
 		SegmentSize: c.SegmentSize, KeepVersions: keep, GraphRows: uint32(c.Index.GraphRows),
-		TailBytes: c.Index.TailBytes / int64(max(len(c.Shards), 1)), LinkThreads: c.Index.LinkThreads,
+		TailBytes: c.Index.TailBytes / int64(max(len(c.Shards), 1)), LinkThreads: c.Index.LinkThreads, Compress: c.Index.Compress,
 	}
 }
 

@@ -47,6 +47,7 @@ type shard struct {
 	passed      chan passage  // one place: what the checkpointer found the stream to have no more
 	refetch     chan struct{} // one place: a delivery was lost
 	unlinked    bool          // rows could not be linked when last looked; of the checkpointer
+	maintenance string        // what maintenance last found wrong; of the checkpointer
 	missed      uint64        // position + 1 at which a delivery was missed when last looked, 0 for none; of the checkpointer
 	broadcast   atomic.Uint64 // applied, at the last heartbeat
 	drain       rate          // of the heartbeat

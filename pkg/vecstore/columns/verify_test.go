@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -49,13 +50,38 @@ func TestSealAndVerify(t *testing.T) {
 		ok(t, f.Grow(5000))
 		is(t, f.Verify(context.Background(), 2), ErrNotSealed)
 		ok(t, f.Close())
-		// The checksums are gone once the file has been opened, and can be made again.
+		// The checksums are gone once the file has grown, and can be made again.
 		is(t, verified(fsys, path), ErrNotSealed)
 		f = opened(t, fsys, path)
 		ok(t, f.Seal(1))
 		ok(t, f.Seal(1))
 		ok(t, f.Close())
 		ok(t, verified(fsys, path))
+	})
+}
+
+// Whoever opens a file and dies before it is written to leaves it as sealed as it was; who is about to write does not,
+// whether there is room already or not.
+func TestSealLastsUntilGrow(t *testing.T) {
+	each(t, func(t *testing.T, fsys vfs.FS, path string) {
+		sealed(t, fsys, path)
+		for range 3 {
+			ok(t, verified(fsys, path))
+		}
+		f := opened(t, fsys, path)
+		ok(t, f.Verify(context.Background(), 1))
+		ok(t, f.Grow(1))
+		if _, err := fsys.Stat(SumsPath(path)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the checksums are there when the file is about to be written: %v", err)
+		}
+		ok(t, f.Close())
+		is(t, verified(fsys, path), ErrNotSealed)
+		// Checksums of this process go as well as those of another.
+		f = opened(t, fsys, path)
+		ok(t, f.Seal(1))
+		ok(t, f.Grow(1))
+		ok(t, f.Close())
+		is(t, verified(fsys, path), ErrNotSealed)
 	})
 }
 
