@@ -2,6 +2,7 @@ package vecstore
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 )
@@ -14,33 +15,55 @@ type bound struct {
 
 // everything returns a bound for each row that may be a hit.
 func (p *pursuit) everything() ([]bound, bool) {
-	bounds := make([]bound, 0, p.high)
-	bounds = p.bounds(bounds, 0, p.linked, func(uint32) bool { return true })
-	return p.tailBounds(bounds)
+	return p.tailBounds(p.bounds(make([]bound, 0, p.high), all(p.linked)))
 }
 
 // matching is everything for the rows that match the filter, of which there are count.
 func (p *pursuit) matching(count int) ([]bound, bool) {
-	bounds := p.bounds(make([]bound, 0, count), 0, p.linked, p.match.has)
-	return p.tailBounds(bounds)
-}
-
-// bounds appends those of the rows of the index that want says true of.
-func (p *pursuit) bounds(bounds []bound, from, to uint32, want func(uint32) bool) []bound {
-	w, c := p.w, p.sp.codec
-	w.room(blockRows)
-	for row := from; row < to; {
-		ids := w.ids[:0]
-		for ; row < to && len(ids) < blockRows; row++ {
-			if want(row) {
-				ids = append(ids, row)
+	return p.tailBounds(p.bounds(make([]bound, 0, count), func(yield func(uint32) bool) {
+		for row := range p.linked {
+			if p.match.has(row) && !yield(row) {
+				return
 			}
 		}
+	}))
+}
+
+// those is everything for some rows of the graph, and the tail.
+func (p *pursuit) those(linked []uint32) ([]bound, bool) {
+	return p.tailBounds(p.bounds(make([]bound, 0, len(linked)), slices.Values(linked)))
+}
+
+func all(n uint32) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for row := range n {
+			if !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// bounds appends those of rows of the index.
+func (p *pursuit) bounds(bounds []bound, rows iter.Seq[uint32]) []bound {
+	w, c := p.w, p.sp.codec
+	w.room(blockRows)
+	ids := w.ids[:0]
+	flush := func() {
 		p.index.distances(w, p.query, ids, w.dist, w.missed, w.norms)
 		for i, id := range ids {
 			score := c.asScore(p.query, w.dist[i]) + c.slack(p.query, w.missed[i], w.norms[i])
 			bounds = append(bounds, bound{id, score})
 		}
+		ids = ids[:0]
+	}
+	for row := range rows {
+		if ids = append(ids, row); len(ids) == blockRows {
+			flush()
+		}
+	}
+	if len(ids) > 0 {
+		flush()
 	}
 	return bounds
 }

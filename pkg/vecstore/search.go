@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
@@ -206,7 +207,32 @@ func (p *pursuit) run() (Result, error) {
 		// So few match that comparing all of them costs less than finding some among the others.
 		return p.exact(p.matching(count))
 	}
+	if living := p.living(); living != nil {
+		return p.exact(p.those(living))
+	}
 	return p.nearest()
+}
+
+// living returns the rows of the graph that hold, where they are so few among those that do not any more that a search
+// would walk through the whole graph for them. Before they are reclaimed, that is what forgetting most of a space leaves.
+func (p *pursuit) living() []uint32 {
+	if p.view.asOf != 0 {
+		return nil
+	}
+	g := p.view.g
+	g.idsMu.RLock()
+	defer g.idsMu.RUnlock()
+	if n := len(g.ids); n > scanMatches(p.linked) || n > int(p.linked)/4 {
+		return nil
+	}
+	living := make([]uint32, 0, len(g.ids))
+	for _, row := range g.ids {
+		if row < p.linked {
+			living = append(living, row)
+		}
+	}
+	slices.Sort(living)
+	return living
 }
 
 // scanMatches is how many matching rows of n are compared one by one rather than looked for in the graph.
