@@ -22,7 +22,7 @@ log and linked, how recall and speed depend on ef, and how long it takes to open
 .npy (float32 or float16) or IDX (bytes), as fashion-mnist comes in, also compressed by gzip.
 
 With more --rows than the file has its rows are used again, each moved by normal noise whose standard deviation is 0.005
-of the row's length in each component. Their exact neighbours are found by the exact effort.`,
+of the row's length in each component. Without a --truth that is of those rows, every query is compared with every row.`,
 		Example: `  engram bench index --base base.npy --queries queries.npy --truth truth.npy --json
   engram bench index --engine coder --base base.npy --queries queries.npy --rows 10000
   engram bench index --metric l2 --base train-images-idx3-ubyte.gz --queries t10k-images-idx3-ubyte.gz`,
@@ -59,7 +59,7 @@ of the row's length in each component. Their exact neighbours are found by the e
 	f.StringVar(&cfg.Engine, "engine", vecstore.EngineHNSW, "hnsw, coder or exact")
 	f.StringVar(&cfg.Base, "base", "", "`file` of rows to insert")
 	f.StringVar(&cfg.Queries, "queries", "", "`file` of rows to look for")
-	f.StringVar(&cfg.Truth, "truth", "", "`.npy` file of the exact neighbours of each query (default: found by the exact effort)")
+	f.StringVar(&cfg.Truth, "truth", "", "`.npy` file of the exact neighbours of each query (default: found by comparing every row)")
 	f.IntVar(&cfg.Rows, "rows", 0, "rows to insert; more than the file has are its rows again with noise (0: those of the file)")
 	f.IntVar(&cfg.Threads, "threads", runtime.NumCPU(), "threads that the run may use")
 	f.IntVar(&cfg.M, "m", 0, "links a row chooses in each layer (0: the default)")

@@ -19,7 +19,7 @@ type IndexConfig struct {
 	// Engine is hnsw, coder or exact.
 	Engine string
 	// Base is a file of rows to insert, Queries of rows to look for, .npy or IDX. Truth is an .npy file of the row numbers
-	// of the exact neighbours of each query, best first; without it they are found by the exact effort.
+	// of the exact neighbours of each query, best first; without it every query is compared with every row.
 	Base, Queries, Truth string
 	// Rows is how many rows to insert; 0 for those of Base. Where there are more than Base has, its rows are used again,
 	// moved by noise.
@@ -94,6 +94,9 @@ type IndexReport struct {
 	// and applied, while nothing is linked.
 	TailRowsPerSecond float64      `json:"tail_rows_per_second"`
 	Points            []IndexPoint `json:"points"`
+	// ExactRecallAt10 and ExactP50MS are of a few of the queries, asked with the exact effort.
+	ExactRecallAt10 float64 `json:"exact_recall_at_10"`
+	ExactP50MS      float64 `json:"exact_p50_ms"`
 	// BytesPerVector is the columns' and the row log's size on disk over the rows.
 	BytesPerVector float64 `json:"bytes_per_vector"`
 	// RSSBuilt is the highest resident memory of the process, VmHWM, when everything was linked; RSS after the queries as

@@ -3,45 +3,47 @@ package bench
 import (
 	"context"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
-// findTruth reads the exact neighbours, or asks for them where the file is about other rows.
-func (r *indexRun) findTruth() (err error) {
+// findTruth reads the exact neighbours, or finds them where the file is about other rows.
+func (r *indexRun) findTruth(ctx context.Context, src *rowSource) (err error) {
 	if r.cfg.Truth != "" && r.cfg.Rows == r.base.Rows() {
 		r.truth, err = readTruth(r.cfg.Truth, len(r.queries), r.cfg.Rows, indexK)
 		return err
 	}
-	r.truth, err = exactNeighbours(r.shard, r.queries)
+	r.truth, err = scanFor(ctx, src, r.cfg.Rows, r.queries, r.cfg.Metric, r.cfg.Threads)
 	return err
 }
 
-// exactNeighbours asks a shard, with the exact effort, on all processors.
-func exactNeighbours(shard *vecstore.Shard, queries [][]float32) ([][]int32, error) {
-	threads := runtime.GOMAXPROCS(0)
-	truth, errs := make([][]int32, len(queries)), make([]error, threads)
-	var done sync.WaitGroup
-	for thread := range threads {
-		done.Go(func() {
-			for i := thread; i < len(queries) && errs[thread] == nil; i += threads {
-				var res vecstore.Result
-				res, errs[thread] = search(shard, queries[i], 0, vecstore.EffortExact)
-				truth[i] = rowNumbers(res.Rows)
-			}
-		})
+// scanFor returns the row numbers of the indexK nearest of rows 0..n-1, by comparing all of them.
+func scanFor(ctx context.Context, src *rowSource, n int, queries [][]float32, metric vecstore.Metric, threads int) ([][]int32, error) {
+	t := newScan(queries, metric, indexK)
+	if err := t.all(ctx, src, n, threads); err != nil {
+		return nil, err
 	}
-	done.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
+	truth := make([][]int32, len(queries))
+	for i, best := range t.best {
+		for _, b := range best {
+			truth[i] = append(truth[i], b.row)
 		}
 	}
 	return truth, nil
+}
+
+// exactQueries is how many queries are asked with the exact effort.
+const exactQueries = 20
+
+// exact asks a few of the queries with the exact effort.
+func (r *indexRun) exact() (err error) {
+	var ms []float64
+	n := min(exactQueries, len(r.queries))
+	r.rep.ExactRecallAt10, err = recallOf(r.shard, r.queries[:n], r.truth, vecstore.Query{Effort: vecstore.EffortExact}, &ms)
+	r.rep.ExactP50MS = quantile(sorted(ms), .5)
+	return err
 }
 
 func rowNumbers(rows []vecstore.Row) []int32 {
@@ -52,18 +54,18 @@ func rowNumbers(rows []vecstore.Row) []int32 {
 	return numbers
 }
 
-func search(shard *vecstore.Shard, q []float32, ef int, effort vecstore.Effort) (vecstore.Result, error) {
-	return shard.Search(indexSpace, vecstore.Query{
-		Vector: q, K: indexK, MinScore: float32(math.Inf(-1)), Ef: ef, Effort: effort, Now: time.Now(),
-	})
+// search asks a shard for the nearest rows of q, with the effort and ef of how.
+func search(shard *vecstore.Shard, q []float32, how vecstore.Query) (vecstore.Result, error) {
+	how.Vector, how.K, how.MinScore, how.Now = q, indexK, float32(math.Inf(-1)), time.Now()
+	return shard.Search(indexSpace, how)
 }
 
-// recallOf asks all queries once and returns recall@10. Each is told how long it took when ms is set.
-func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, ef int, ms *[]float64) (float64, error) {
+// recallOf asks all queries once and returns recall@10, and appends to ms, if it is set, how long each took.
+func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, how vecstore.Query, ms *[]float64) (float64, error) {
 	found, wanted := 0, 0
 	for i, q := range queries {
 		asked := time.Now()
-		res, err := search(shard, q, ef, vecstore.EffortBalanced)
+		res, err := search(shard, q, how)
 		if err != nil {
 			return 0, err
 		}
@@ -86,7 +88,7 @@ func (r *indexRun) point(ctx context.Context, ef int) (err error) {
 	var rates, ms []float64
 	for range r.cfg.Repeat {
 		start := time.Now()
-		if p.RecallAt10, err = recallOf(r.shard, r.queries, r.truth, ef, &ms); err != nil {
+		if p.RecallAt10, err = recallOf(r.shard, r.queries, r.truth, vecstore.Query{Ef: ef}, &ms); err != nil {
 			return err
 		}
 		rates = append(rates, float64(len(r.queries))/time.Since(start).Seconds())

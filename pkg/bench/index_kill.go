@@ -84,11 +84,15 @@ type KillRound struct {
 	RecallUncrashed *float64 `json:"recall_uncrashed"`
 }
 
+// killQueries is how many queries recall is measured with at the most: their true neighbours are found anew each time.
+const killQueries = 300
+
 // killRun is one run.
 type killRun struct {
 	cfg     KillConfig
 	dir     string
 	in      *runRows
+	truth   [][]int32 // of the rows that there were in this round
 	random  *rand.Rand
 	rep     KillReport
 	started time.Time
@@ -111,6 +115,7 @@ func Kill(ctx context.Context, cfg KillConfig, progress func(string)) (rep KillR
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, r.in.close()) }()
+	r.in.queries = r.in.queries[:min(len(r.in.queries), killQueries)]
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cfg.Threads))
 	for round := range cfg.Rounds {
 		progress(fmt.Sprintf("round %d of %d", round+1, cfg.Rounds))

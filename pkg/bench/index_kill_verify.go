@@ -22,7 +22,7 @@ func (r *killRun) verify(ctx context.Context, k *KillRound) (err error) {
 	}
 	defer func() { err = errors.Join(err, shard.Abandon()) }()
 	k.OpenMS = milliseconds(time.Since(start))
-	if _, err := search(shard, r.in.queries[0], r.cfg.Ef, vecstore.EffortBalanced); err != nil {
+	if _, err := search(shard, r.in.queries[0], vecstore.Query{}); err != nil {
 		return err
 	}
 	k.ReopenMS, k.Mode = milliseconds(time.Since(start)), recovered.Mode.String()
@@ -37,18 +37,21 @@ func (r *killRun) verify(ctx context.Context, k *KillRound) (err error) {
 	if err := r.compare(ctx, shard, k, int(stats.Observations)); err != nil {
 		return err
 	}
-	truth, err := exactNeighbours(shard, r.in.queries)
-	if err != nil {
+	if r.truth, err = scanFor(ctx, r.in.src, k.Rows, r.in.queries, vecstore.Cosine, r.cfg.Threads); err != nil {
 		return err
 	}
-	if k.RecallAtOnce, err = recallOf(shard, r.in.queries, truth, r.cfg.Ef, nil); err != nil {
+	if k.RecallAtOnce, err = r.recall(shard); err != nil {
 		return err
 	}
 	if err := shard.Link(ctx, indexSpace); err != nil {
 		return err
 	}
-	k.RecallLinked, err = recallOf(shard, r.in.queries, truth, r.cfg.Ef, nil)
+	k.RecallLinked, err = r.recall(shard)
 	return err
+}
+
+func (r *killRun) recall(shard *vecstore.Shard) (float64, error) {
+	return recallOf(shard, r.in.queries, r.truth, vecstore.Query{Ef: r.cfg.Ef}, nil)
 }
 
 // compare looks at every row: those that were said to be flushed are there, and all that are there are what was given.
@@ -89,7 +92,7 @@ func (r *killRun) compare(ctx context.Context, shard *vecstore.Shard, k *KillRou
 	return nil
 }
 
-// uncrashed returns recall@10 of a shard that was given so many rows without a crash.
+// uncrashed returns recall@10 of a shard that was given as many rows as verify found, without a crash.
 func (r *killRun) uncrashed(ctx context.Context, rows int) (recall float64, err error) {
 	dir := filepath.Join(r.dir, "uncrashed")
 	shard, _, err := vecstore.Open(dir, benchSource(0), r.cfg.options())
@@ -107,9 +110,5 @@ func (r *killRun) uncrashed(ctx context.Context, rows int) (recall float64, err 
 	if err := shard.Link(ctx, indexSpace); err != nil {
 		return 0, err
 	}
-	truth, err := exactNeighbours(shard, r.in.queries)
-	if err != nil {
-		return 0, err
-	}
-	return recallOf(shard, r.in.queries, truth, r.cfg.Ef, nil)
+	return r.recall(shard)
 }

@@ -46,7 +46,7 @@ func (r *indexRun) run(ctx context.Context, progress func(string)) (err error) {
 		return err
 	}
 	progress("finding the exact neighbours")
-	if err := r.findTruth(); err != nil {
+	if err := r.findTruth(ctx, src); err != nil {
 		return err
 	}
 	efs := r.cfg.Ef
@@ -58,6 +58,9 @@ func (r *indexRun) run(ctx context.Context, progress func(string)) (err error) {
 		if err := r.point(ctx, ef); err != nil {
 			return err
 		}
+	}
+	if err := r.exact(); err != nil {
+		return err
 	}
 	r.rep.RSS = peakRSS()
 	progress("opening it again")
@@ -128,7 +131,7 @@ func (r *indexRun) reopen(dir string) (err error) {
 	if r.shard, _, err = vecstore.Open(dir, benchSource(0), r.opt); err != nil {
 		return err
 	}
-	if _, err := search(r.shard, r.queries[0], 0, vecstore.EffortBalanced); err != nil {
+	if _, err := search(r.shard, r.queries[0], vecstore.Query{}); err != nil {
 		return err
 	}
 	r.rep.ReopenMS = milliseconds(time.Since(start))

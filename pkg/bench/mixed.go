@@ -230,7 +230,7 @@ func (a *asker) until(ctx context.Context, n int) error {
 // ask asks one query and takes how long it took from when it was due.
 func (a *asker) ask(i int, due time.Time) error {
 	r := a.run
-	if _, err := search(r.shard, r.queries[i%len(r.queries)], r.cfg.Ef, vecstore.EffortBalanced); err != nil {
+	if _, err := search(r.shard, r.queries[i%len(r.queries)], vecstore.Query{Ef: r.cfg.Ef}); err != nil {
 		return err
 	}
 	a.ms = append(a.ms, milliseconds(time.Since(due)))

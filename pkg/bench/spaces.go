@@ -35,8 +35,8 @@ func (c *SpacesConfig) Validate() error {
 	switch {
 	case c.Spaces < 1 || c.Spaces > 10_000_000 || c.Rows < 1 || c.Rows > 1_000_000:
 		return fmt.Errorf("--spaces is %d and --rows %d; they can be 1 to 10000000 and 1 to 1000000", c.Spaces, c.Rows)
-	case c.Dim < 1 || c.Dim > maxDim:
-		return fmt.Errorf("--dim is %d; it can be 1 to %d", c.Dim, maxDim)
+	case c.Dim < latent || c.Dim > maxDim:
+		return fmt.Errorf("--dim is %d; it can be %d to %d", c.Dim, latent, maxDim)
 	case c.Batch < 1 || c.Batch > fillBatch:
 		return fmt.Errorf("--batch is %d; it can be 1 to %d", c.Batch, fillBatch)
 	case c.Shards < 1 || c.Shards > c.Spaces:

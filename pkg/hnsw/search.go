@@ -51,7 +51,7 @@ func (s *Searcher) room(n int) {
 
 // Search returns the rows nearest to q that the graph finds with a candidate list of ef, nearest first, at most keep of
 // them. The way is found by estimates, the first keep of what was found are put in order by distances. Rows that hide says true of, when it is set, are
-// passed through and not returned. visited is how many rows were compared. The result is the searcher's, until its next
+// passed through and not returned; where nearly all are, nothing is found. visited is how many rows were compared. The result is the searcher's, until its next
 // search.
 func (g *Graph) Search(s *Searcher, q *Query, ef, keep int, hide func(row uint32) bool) (found []Candidate, visited int) {
 	n := g.len.Load()
@@ -159,6 +159,10 @@ func (g *Graph) descend(s *Searcher, q *Query, row uint32, d float32, level int,
 // that are of no use.
 const together = 16
 
+// manyVisits times ef, and a sixteenth of the graph, is how many rows a search compares before it gives up, when most of
+// those that it meets are hidden.
+const manyVisits = 64
+
 // searchLayer runs the beam until it has nothing to expand.
 func (g *Graph) searchLayer(s *Searcher, q *Query, level int, n uint32, hide func(uint32) bool) (visited int) {
 	s.room(together + g.cfg.LinkWords())
@@ -176,7 +180,10 @@ func (g *Graph) searchLayer(s *Searcher, q *Query, level int, n uint32, hide fun
 		}
 		dist := s.dist[:len(ids)]
 		g.rows.Estimates(q, ids, dist, s.scratch)
-		visited += len(ids)
+		if visited += len(ids); hide != nil && visited > s.beam.ef*manyVisits+int(n)/16 {
+			s.beam.reset(s.beam.ef)
+			return visited
+		}
 		bound := s.beam.bound()
 		for i, d := range dist {
 			if d >= bound {

@@ -10,6 +10,8 @@ import (
 type Appender struct {
 	shard *Shard
 	added []*Event // behind the last Flush that succeeded, those that have a record
+	// halfway tells that the last Flush failed; flushing of the shard guards it.
+	halfway bool
 }
 
 // Appender returns the shard's appender.
@@ -109,8 +111,12 @@ func (a *Appender) drop(e *Event) error {
 // Flush writes the records of all added events, in one call where they fit, and numbers their rows. After an error it may
 // be called again: what had not been written is still there. Only after it has returned nil may the events be applied.
 func (a *Appender) Flush() error {
-	refs, err := a.shard.log.Flush()
-	if err != nil {
+	s := a.shard
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	refs, err := s.log.Flush()
+	// Records of a Flush that failed may be there, and have no rows yet.
+	if a.halfway = err != nil; err != nil {
 		return err
 	}
 	for i, e := range a.added {

@@ -28,6 +28,9 @@ func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
 	}
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
+	if s.closed.Load() {
+		return Compaction{}, ErrClosed
+	}
 	out := Compaction{BytesBefore: s.log.Bytes()}
 	c := &compaction{s: s, sp: sp, ctx: ctx, now: time.Now()}
 	if out.Before, out.After, err = c.run(); err != nil {
@@ -105,10 +108,11 @@ func (c *compaction) begin() {
 
 // floor is the sequence that no read of the past may look below any more.
 func (s *Shard) floor(now time.Time) uint64 {
+	before := s.moments.before(now.Add(-max(s.opt.KeepVersions, 0)))
 	if s.opt.KeepVersions < 0 {
 		return s.applied.Load()
 	}
-	return min(s.moments.before(now.Add(-s.opt.KeepVersions)), s.applied.Load())
+	return min(before, s.applied.Load())
 }
 
 // choose numbers the rows that stay, and returns how many do not.
@@ -121,7 +125,7 @@ func (c *compaction) choose() (removed uint32) {
 		switch {
 		case died != 0 && died <= c.floor:
 			c.horizon = max(c.horizon, died)
-		case m.expires != 0 && m.expires <= expired:
+		case m.expires != 0 && m.expires <= expired && m.sequence <= c.floor:
 		case m.born.Load() == void || m.ref.Load() == 0:
 		default:
 			c.remap[row] = row - removed
@@ -164,6 +168,7 @@ func (c *compaction) copyMeta(to uint32) {
 		c.copyDeath(from, row)
 		if from.expires != 0 {
 			c.next.suspects.set(row)
+			c.next.expiring.Add(1)
 		}
 		c.next.numbered.Store(row + 1)
 	}
@@ -271,6 +276,7 @@ func (c *compaction) finish() error {
 	sp.horizon.Store(max(sp.horizon.Load(), c.horizon))
 	c.s.garbage.count(old, func(row uint32) bool { return c.number(row) == gone })
 	sp.gen.Store(next)
+	sp.filters.clear()
 	c.s.linker.wake(sp)
 	return old.engine.Load().drop()
 }

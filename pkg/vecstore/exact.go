@@ -29,11 +29,6 @@ func (p *pursuit) matching(count int) ([]bound, bool) {
 	}))
 }
 
-// those is everything for some rows of the graph, and the tail.
-func (p *pursuit) those(linked []uint32) ([]bound, bool) {
-	return p.tailBounds(p.bounds(make([]bound, 0, len(linked)), slices.Values(linked)))
-}
-
 func all(n uint32) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		for row := range n {
@@ -44,7 +39,7 @@ func all(n uint32) iter.Seq[uint32] {
 	}
 }
 
-// bounds appends those of rows of the index.
+// bounds appends those of rows of the index, as far as they may be hits.
 func (p *pursuit) bounds(bounds []bound, rows iter.Seq[uint32]) []bound {
 	w, c := p.w, p.sp.codec
 	w.room(blockRows)
@@ -53,11 +48,14 @@ func (p *pursuit) bounds(bounds []bound, rows iter.Seq[uint32]) []bound {
 		p.index.distances(w, p.query, ids, w.dist, w.missed, w.norms)
 		for i, id := range ids {
 			score := c.asScore(p.query, w.dist[i]) + c.slack(p.query, w.missed[i], w.norms[i])
-			bounds = append(bounds, bound{id, score})
+			bounds = append(bounds, bound{id, orBest(score)})
 		}
 		ids = ids[:0]
 	}
 	for row := range rows {
+		if !p.visible(row) {
+			continue
+		}
 		if ids = append(ids, row); len(ids) == blockRows {
 			flush()
 		}
@@ -73,14 +71,22 @@ func (p *pursuit) tailBounds(bounds []bound) (all []bound, ok bool) {
 	c := p.sp.codec
 	ok = p.scan(p.linked, p.high, func(first uint32, d []float32, info []tailInfo) {
 		for i, x := range d {
-			if math.IsInf(float64(x), 1) {
-				continue // not applied; its info may be on its way
+			if math.IsInf(float64(x), 1) || !p.visible(first+uint32(i)) {
+				continue // not applied, its info may be on its way; or no hit
 			}
 			score := c.asScore(p.query, x) + c.slack(p.query, c.missedByInt8(info[i].scale), info[i].norm)
-			bounds = append(bounds, bound{first + uint32(i), score})
+			bounds = append(bounds, bound{first + uint32(i), orBest(score)})
 		}
 	})
 	return bounds, ok
+}
+
+// orBest is the bound of a row of which nothing is known, for vectors too long for the arithmetic of a bound.
+func orBest(score float32) float32 {
+	if math.IsNaN(float64(score)) {
+		return float32(math.Inf(1))
+	}
+	return score
 }
 
 // exact finds the true nearest rows: it compares the stored vectors of the most promising rows with the query, in the
@@ -103,9 +109,6 @@ func (p *pursuit) exact(bounds []bound, ok bool) (Result, error) {
 			if !best.Wants(b.score) {
 				bounds = bounds[:n]
 				break
-			}
-			if !p.visible(b.row) {
-				continue
 			}
 			score, err := p.rate(b.row)
 			if err != nil {

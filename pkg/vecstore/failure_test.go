@@ -114,7 +114,7 @@ func (u *unlucky) open() (rec vecstore.Recovery) {
 	u.t.Cleanup(func() { s.Abandon() })
 	u.s = s
 	if s.Appended() < u.durable {
-		u.fatalf("opened at %d, and %d was durable", s.Appended(), u.durable)
+		u.fatalf("opened at %d, and %d was durable: %+v", s.Appended(), u.durable, rec)
 	}
 	return rec
 }

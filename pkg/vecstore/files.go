@@ -60,19 +60,17 @@ func dropColumns(m *manifest.Manifest, space uint32) {
 func (s *Shard) remove(sp *space) {
 	sp.linking.Lock()
 	defer sp.linking.Unlock()
-	x, ok := sp.graph()
-	if !ok {
+	e := sp.gen.Load().engine.Swap(nil)
+	_, named := e.graph()
+	if !named && sp.horizon.Load() == 0 {
 		return
 	}
 	err := s.store(func(m *manifest.Manifest) {
 		dropColumns(m, sp.number)
 		m.Horizons = slices.DeleteFunc(m.Horizons, func(h manifest.Horizon) bool { return h.Space == sp.number })
 	})
-	if err == nil {
-		x.file.Drop()
-		err = x.file.Close()
-	}
-	s.linker.note(err)
+	sp.horizon.Store(0)
+	s.linker.note(errors.Join(err, e.drop()))
 }
 
 // graph returns the graph of a space that has one.

@@ -60,16 +60,14 @@ func (s *Shard) matches(sp *space, g *generation, f *Filter, high uint32) (marks
 		}
 		m.done++
 	}
-	extra := 0
 	for row := m.done; row < high; row++ {
 		if born := g.meta.at(row).born.Load(); born != 0 && born != void && !m.matches.load().has(row) {
 			if err := s.ask(sp, m, f, row); err != nil {
 				return marks{}, 0, err
 			}
-			extra++
 		}
 	}
-	return m.matches.load(), m.count + extra, nil
+	return m.matches.load(), m.count, nil
 }
 
 func (s *Shard) ask(sp *space, m *filterMemo, f *Filter, n uint32) error {
@@ -86,4 +84,11 @@ func (s *Shard) ask(sp *space, m *filterMemo, f *Filter, n uint32) error {
 		m.count++
 	}
 	return nil
+}
+
+// clear forgets everything, and with it the generations that it was known of.
+func (c *filterCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = nil
 }

@@ -75,10 +75,16 @@ func (g *garbage) total() (sum int64) {
 // replaces or forgets always comes later in the log, and all closed segments with such records are replaced at once: so
 // when a record goes, everything before it that it had replaced is gone, too.
 func (s *Shard) rewriteLog(ctx context.Context, all bool) error {
+	// Every record of a segment that is closed by now has its row.
+	s.flushing.Lock()
+	halfway, segments := s.appender.halfway, s.log.Segments()
+	s.flushing.Unlock()
+	if halfway {
+		return nil
+	}
 	keep := s.keeper()
 	var runs [][]uint32
 	var size int64
-	segments := s.log.Segments()
 	adjacent := false
 	for i, seg := range segments {
 		lost := s.garbage.of(seg.ID)
@@ -151,10 +157,9 @@ func (s *Shard) keeper() func(e *rows.Entry) bool {
 	defer s.mu.RUnlock()
 	for number, sp := range s.byNumber {
 		g := sp.gen.Load()
-		b := &bounds{g: g, rows: g.numbered.Load(), floor: sp.horizon.Load()}
-		if n := g.settled.Load(); n > 0 {
-			b.settled = g.meta.at(n - 1).sequence
-		}
+		sp.numbering.Lock()
+		b := &bounds{g: g, rows: g.numbered.Load(), floor: sp.horizon.Load(), settled: sp.seen.Load()}
+		sp.numbering.Unlock()
 		known[number] = b
 	}
 	next := s.next

@@ -26,6 +26,7 @@ type generation struct {
 	high     atomic.Uint32
 	settled  atomic.Uint32
 	dead     atomic.Uint32 // rows that were replaced or forgotten
+	expiring atomic.Uint32 // rows that have an expiry
 	suspects bitmap        // rows that may not hold: without a mark one of the graph holds now
 	tail     tail
 	engine   atomic.Pointer[engine] // nil while the space is only scanned

@@ -94,9 +94,12 @@ func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 		x.encoders = append(x.encoders, newEncoder(x.codec))
 	}
 	hnsw.Spread(threads, int(to-from), func(thread, i int) {
-		if row := from + uint32(i); x.gen.meta.at(row).born.Load() != void {
-			x.encodeRow(b, row, x.encoders[thread])
+		row := from + uint32(i)
+		if x.gen.meta.at(row).born.Load() == void {
+			b.Info(row).Missed = float32(math.NaN()) // so that it stays one after the process has died
+			return
 		}
+		x.encodeRow(b, row, x.encoders[thread])
 	})
 }
 

@@ -23,7 +23,7 @@ type index interface {
 	// acquire keeps the memory of the index until release; it fails when the index is gone.
 	acquire() bool
 	release()
-	// state is what the manifest holds of it.
+	// close lets go of it, when the last search has ended.
 	close() error
 }
 

@@ -174,6 +174,9 @@ func (s *Shard) Link(ctx context.Context, name string) error {
 		sp.linking.Lock()
 		g := sp.gen.Load()
 		left := g.settled.Load() - g.linked()
+		if s.closed.Load() {
+			left, err = 0, ErrClosed
+		}
 		if left > 0 {
 			err = s.linkRows(sp, g, min(left, blockRows))
 		}

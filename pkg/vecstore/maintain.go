@@ -2,6 +2,8 @@ package vecstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,8 @@ const (
 	// The row log is written anew when so many bytes, and one of so many, are of no use.
 	rewriteBytes = 64 << 20
 	rewriteRatio = 3
+	// restAfter is for how long a space is left alone when compacting it has failed.
+	restAfter = 10 * time.Minute
 )
 
 func (m *maintainer) start(s *Shard) {
@@ -72,12 +76,18 @@ func (s *Shard) Maintenance() error {
 
 // maintain compacts the spaces that are worth it, resting as long as it works, scrubs, and then compacts the row log.
 func (s *Shard) maintain(ctx context.Context, now time.Time) error {
+	var errs []error
 	for _, sp := range s.living() {
-		if err := s.maintainSpace(ctx, sp, now); err != nil {
-			return err
+		if s.linkable(sp, sp.gen.Load()) {
+			s.linker.wake(sp) // what could not be linked, on a full disk for one, is tried again
+		}
+		if err := s.maintainSpace(ctx, sp, now); err != nil && !sp.gone.Load() {
+			sp.restUntil.Store(now.Add(restAfter).UnixNano())
+			errs = append(errs, fmt.Errorf("compacting space %q: %w", sp.def.Name, err))
 		}
 	}
-	if err := s.scrub(ctx, now); err != nil {
+	errs = append(errs, s.scrub(ctx, now))
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	if lost := s.garbage.total(); lost < rewriteBytes || lost < s.log.Bytes()/rewriteRatio {
@@ -89,6 +99,9 @@ func (s *Shard) maintain(ctx context.Context, now time.Time) error {
 }
 
 func (s *Shard) maintainSpace(ctx context.Context, sp *space, now time.Time) error {
+	if g := sp.gen.Load(); g.dead.Load()+g.expiring.Load() < reclaimRows || now.UnixNano() < sp.restUntil.Load() {
+		return nil
+	}
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
 	c := &compaction{s: s, sp: sp, ctx: ctx, now: now, worth: func(rows, removed uint32) bool {

@@ -92,6 +92,9 @@ func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
 	var found []Row
 	for _, id := range ids {
 		row, ok, err := s.getOne(sp, id, at)
+		if errors.Is(err, errMovedOn) {
+			return s.Get(name, ids, at)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -102,17 +105,14 @@ func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
 	return found, nil
 }
 
+// getOne fails with errMovedOn when the space has another generation than the one that was looked at, or is gone.
 func (s *Shard) getOne(sp *space, id string, at At) (out Row, ok bool, err error) {
-	for {
-		v := sp.view(at)
-		row, ok, err := s.find(sp, &v, id)
-		if err == nil && ok {
-			out, err = s.load(sp, v.g, row)
-		}
-		if !errors.Is(err, errMovedOn) {
-			return out, ok, err
-		}
+	v := sp.view(at)
+	row, ok, err := s.find(sp, &v, id)
+	if err == nil && ok {
+		out, err = s.load(sp, v.g, row)
 	}
+	return out, ok, err
 }
 
 // List returns the newest observations of a space whose sequence is below before (0 for any), newest first, and
@@ -126,6 +126,9 @@ func (s *Shard) List(name string, before uint64, limit int, at At) (page []Row, 
 		page, more, err := s.list(sp, before, max(limit, 0), at)
 		if !errors.Is(err, errMovedOn) {
 			return page, more, err
+		}
+		if sp, err = s.readable(name, at.AsOf); err != nil {
+			return nil, false, err
 		}
 	}
 }

@@ -142,6 +142,7 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 			}
 			if sequence > e.Sequence {
 				r.s.garbage.add(e.Ref) // reclaimed
+				sp.seen.Store(e.Sequence)
 				return
 			}
 			r.lost(sp, sequence)
@@ -149,6 +150,10 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 	}
 	ordinal := sp.numberRow(e.Sequence, e.Expires, e.Ref)
 	g.tail.loaded.Store(false)
+	if row := uint32(ordinal - g.base); row < g.linked() && sp.gaveUp(row) {
+		sp.giveUp(ordinal)
+		return
+	}
 	_ = sp.apply(e.Key, ordinal, nil, firstMoment) // nothing is made of the vector while the tail is not loaded
 }
 

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
@@ -105,6 +105,9 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 		if !errors.Is(err, errMovedOn) {
 			return res, err
 		}
+		if sp, err = s.readable(name, q.AsOf); err != nil {
+			return Result{}, err
+		}
 	}
 }
 
@@ -138,6 +141,7 @@ type pursuit struct {
 	// linked and high bound what is searched: [0, linked) through the index, [linked, high) by scanning.
 	linked, high uint32
 	match        marks // of the filter, when there is one
+	chunks       *[]atomic.Pointer[tailChunk]
 	self         uint32
 }
 
@@ -157,6 +161,11 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 		p.index, p.linked = e.index, e.linked()
 	}
 	p.high = g.high.Load()
+	// The codes of the rows below high, as they are now: what is loaded anew after an eviction is not looked at half done.
+	p.chunks = g.tail.chunks.Load()
+	if !g.tail.loaded.Load() {
+		return res, errMovedOn
+	}
 	w.kept = w.kept[:0]
 	raw := q.Vector
 	if raw == nil {
@@ -207,32 +216,7 @@ func (p *pursuit) run() (Result, error) {
 		// So few match that comparing all of them costs less than finding some among the others.
 		return p.exact(p.matching(count))
 	}
-	if living := p.living(); living != nil {
-		return p.exact(p.those(living))
-	}
 	return p.nearest()
-}
-
-// living returns the rows of the graph that hold, where they are so few among those that do not any more that a search
-// would walk through the whole graph for them. Before they are reclaimed, that is what forgetting most of a space leaves.
-func (p *pursuit) living() []uint32 {
-	if p.view.asOf != 0 {
-		return nil
-	}
-	g := p.view.g
-	g.idsMu.RLock()
-	defer g.idsMu.RUnlock()
-	if n := len(g.ids); n > scanMatches(p.linked) || n > int(p.linked)/4 {
-		return nil
-	}
-	living := make([]uint32, 0, len(g.ids))
-	for _, row := range g.ids {
-		if row < p.linked {
-			living = append(living, row)
-		}
-	}
-	slices.Sort(living)
-	return living
 }
 
 // scanMatches is how many matching rows of n are compared one by one rather than looked for in the graph.
@@ -390,5 +374,5 @@ func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo
 		born := g.meta.at(row).born.Load()
 		return born != 0 && born != void
 	}
-	return from >= to || g.tail.scan(p.sp.codec, p.query, from, to, applied, visit)
+	return from >= to || g.tail.scan(p.chunks, p.sp.codec, p.query, from, to, applied, visit)
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
@@ -30,7 +31,9 @@ type Shard struct {
 	dropped  map[string]uint32 // last dropped generation, by name; of the appender
 	codecs   map[codecKey]*codec
 
-	appender  Appender
+	appender Appender
+	// flushing is held until the rows of the records that a Flush writes are numbered.
+	flushing  sync.Mutex
 	searchers sync.Pool
 	moments   moments       // when which sequence was appended
 	applied   atomic.Uint64 // everything up to here was applied, as far as is known
@@ -204,13 +207,13 @@ func (s *Shard) Applied(through uint64) {
 // A failed fsync fails the shard for good: see ErrFailed.
 func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
-	s.cool()
+	s.cool(now)
 	s.maintainer.tick(now)
 	err := s.log.Checkpoint(now)
 	if errors.Is(err, ErrFailed) {
 		// The next open must not trust what looks written. That the manifest cannot be stored either changes nothing for
 		// who is told of the failure.
-		_ = s.store(func(m *manifest.Manifest) { m.State = manifest.Failed })
+		_ = s.store(func(m *manifest.Manifest) { m.State, m.Segments = manifest.Failed, s.log.Vouched() })
 	}
 	return err
 }
@@ -231,8 +234,8 @@ func (s *Shard) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.maintainer.stop()
-	s.linker.stop()
+	resume := s.quiesce()
+	defer resume()
 	err := s.Checkpoint(time.Now())
 	if err == nil {
 		err = s.seal()
@@ -245,7 +248,12 @@ func (s *Shard) seal() error {
 	sealed := map[uint32]uint32{} // rows, by number of the space
 	for _, sp := range s.living() {
 		if x, ok := sp.graph(); ok {
-			if err := x.file.Seal(s.opt.LinkThreads); err != nil {
+			err := x.file.Seal(s.opt.LinkThreads)
+			if errors.Is(err, columns.ErrFailed) {
+				// What the kernel could not write may be lost though it can be read: nobody is to use the file again.
+				err = errors.Join(err, s.store(func(m *manifest.Manifest) { dropColumns(m, sp.number) }))
+			}
+			if err != nil {
 				return err
 			}
 			sealed[sp.number] = x.linked()
@@ -264,13 +272,35 @@ func (s *Shard) Abandon() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	resume := s.quiesce()
+	defer resume()
+	return s.closeFiles()
+}
+
+// quiesce waits until nothing compacts or links any more, and keeps it so until resume. closed is set.
+func (s *Shard) quiesce() (resume func()) {
 	s.maintainer.stop()
 	s.linker.stop()
-	return s.closeFiles()
+	s.compacting.Lock()
+	spaces := s.living()
+	for _, sp := range spaces {
+		sp.linking.Lock()
+	}
+	return func() {
+		for _, sp := range spaces {
+			sp.linking.Unlock()
+		}
+		s.compacting.Unlock()
+	}
 }
 
 func (s *Shard) closeFiles() error {
 	errs := []error{s.log.Close()}
+	for sp := s.linker.next(); sp != nil; sp = s.linker.next() {
+		if e := sp.gen.Load().engine.Load(); sp.gone.Load() && e != nil {
+			errs = append(errs, e.close()) // the linker did not come to remove it
+		}
+	}
 	for _, sp := range s.living() {
 		if e := sp.gen.Load().engine.Load(); e != nil {
 			errs = append(errs, e.close())

@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,8 @@ type space struct {
 	used        atomic.Int64 // when it was last searched, Unix time in nanoseconds: cold ones give up their codes
 	filters     filterCache
 	generations atomic.Uint32 // of its column files
+	restUntil   atomic.Int64  // when maintenance may compact it again, Unix time in nanoseconds
+	seen        atomic.Uint64 // the highest sequence of a row that was numbered, also one that was reclaimed
 
 	// numbering is held while rows are numbered, applying while they are applied, linking while they are linked, each
 	// of them by one at a time; who replaces the generation holds the three, taken in the order linking, applying, numbering.
@@ -49,7 +52,7 @@ func newSpace(def Definition, number uint32, codec *codec) *space {
 	return s
 }
 
-// number gives the next row to an observation that the row log holds, and returns its ordinal.
+// numberRow gives the next row to an observation that the row log holds, and returns its ordinal.
 func (s *space) numberRow(sequence uint64, expires int64, at rows.Ref) uint64 {
 	s.numbering.Lock()
 	defer s.numbering.Unlock()
@@ -60,6 +63,7 @@ func (s *space) numberRow(sequence uint64, expires int64, at rows.Ref) uint64 {
 	m.sequence, m.expires = sequence, expires
 	m.ref.Store(uint64(at))
 	g.numbered.Store(row + 1)
+	s.seen.Store(sequence)
 	return g.base + uint64(row)
 }
 
@@ -72,6 +76,7 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 	if born := m.born.Load(); born != 0 && born != void {
 		return nil
 	}
+	g.tail.reach(g.high.Load(), row)
 	if err := g.tail.put(row, s.codec, stored); err != nil {
 		m.born.Store(void)
 		g.settle()
@@ -79,6 +84,7 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 	}
 	if m.expires != 0 {
 		g.suspects.set(row)
+		g.expiring.Add(1)
 	}
 	m.born.Store(moment)        // before its id leads to it
 	latest, there := g.ids[key] // only who applies writes the map, so it may read it without the lock
@@ -104,6 +110,12 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 		g.high.Store(row + 1)
 	}
 	return nil
+}
+
+// gaveUp tells whether the columns have a row as one that was given up.
+func (s *space) gaveUp(row uint32) bool {
+	x, ok := s.graph()
+	return ok && math.IsNaN(float64(x.file.Chunks().Info(row).Missed))
 }
 
 // giveUp makes a row that cannot be applied one that never was.

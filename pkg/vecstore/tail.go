@@ -43,6 +43,16 @@ func (t *tail) put(row uint32, c *codec, stored []byte) error {
 	return t.add(row, c, stored)
 }
 
+// reach makes the chunks of the rows from..to that none of is there of yet, so that a scan finds one for each row below high.
+func (t *tail) reach(from, to uint32) {
+	if !t.loaded.Load() {
+		return
+	}
+	for row := from; row>>blockShift < to>>blockShift; row += blockRows {
+		t.room(row)
+	}
+}
+
 func (t *tail) add(row uint32, c *codec, stored []byte) error {
 	v, err := c.load(t.buf, c.encoding(), stored)
 	if err != nil {
@@ -96,8 +106,9 @@ func (t *tail) room(row uint32) *tailChunk {
 }
 
 // chunk returns the chunk of a row, nil when it is not there (any more).
-func (t *tail) chunk(row uint32) *tailChunk {
-	p := t.chunks.Load()
+func (t *tail) chunk(row uint32) *tailChunk { return chunkOf(t.chunks.Load(), row) }
+
+func chunkOf(p *[]atomic.Pointer[tailChunk], row uint32) *tailChunk {
 	if p == nil || int(row>>blockShift) >= len(*p) {
 		return nil
 	}
@@ -133,12 +144,12 @@ func (t *tail) evict() {
 // scan calls visit with the distances of the rows from..to, one chunk at a time; those that applied says false of have none,
 // and stand at infinity. It returns false when a chunk is gone: its rows have been linked, or the tail was evicted, since
 // the caller looked.
-func (t *tail) scan(c *codec, q *query, from, to uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) bool {
+func (t *tail) scan(chunks *[]atomic.Pointer[tailChunk], c *codec, q *query, from, to uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) bool {
 	var dots [blockRows]int32
 	var out [blockRows]float32
 	for from < to {
 		end := min(to, (from|(blockRows-1))+1)
-		chunk, i := t.chunk(from), int(from%blockRows)
+		chunk, i := chunkOf(chunks, from), int(from%blockRows)
 		if chunk == nil {
 			return false
 		}

@@ -3,6 +3,7 @@ package vecstore
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
@@ -48,22 +49,25 @@ func (s *Shard) fill(sp *space, g *generation, from, to uint32) error {
 	return nil
 }
 
+// coolAfter is for how long a space keeps its codes after a search, whatever memory they need.
+const coolAfter = 2 * time.Second
+
 // cool lets the tails of spaces that were not used for longest go when all tails together need more than the budget.
 // Tails of spaces with a graph stay: they are short, and about to be linked.
-func (s *Shard) cool() {
+func (s *Shard) cool(now time.Time) {
 	type candidate struct {
 		sp    *space
 		used  int64
 		bytes int64
 	}
 	var all []candidate
-	total := int64(0)
+	total, recently := int64(0), now.Add(-coolAfter).UnixNano()
 	s.mu.RLock()
 	for _, sp := range s.spaces {
 		g := sp.gen.Load()
 		n := g.tail.bytes.Load()
 		total += n
-		if n > 0 && g.engine.Load() == nil {
+		if n > 0 && g.engine.Load() == nil && sp.used.Load() < recently {
 			all = append(all, candidate{sp, sp.used.Load(), n})
 		}
 	}
@@ -79,7 +83,10 @@ func (s *Shard) cool() {
 		if !c.sp.linking.TryLock() {
 			continue // its tail is needed
 		}
-		c.sp.applying.Lock()
+		if !c.sp.applying.TryLock() {
+			c.sp.linking.Unlock()
+			continue
+		}
 		if g := c.sp.gen.Load(); g.engine.Load() == nil {
 			g.tail.evict()
 			total -= c.bytes

@@ -90,6 +90,21 @@ func (l *Log) Sealed() []Segment {
 	return list
 }
 
+// Vouched returns the segments as far as they are known to be durable: what the manifest of a log names that has failed,
+// whose last checkpoint may be lost with what came after it.
+func (l *Log) Vouched() []Segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.Segments()
+	for i, s := range list {
+		if s.ID == l.sealed.ID {
+			list[i] = l.sealed
+			return list[:i+1]
+		}
+	}
+	return list
+}
+
 // Read returns the record at a ref, checked, and the buffer for the next call, which the record may point into: buf, or a
 // larger one where buf was too small. It fails with ErrMoved when the segment was retired, ErrClosed after Close, and
 // ErrCorrupt when the bytes are not those that were written.

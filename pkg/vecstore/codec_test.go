@@ -1,0 +1,298 @@
+package vecstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/hnsw"
+	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/vfs"
+)
+
+var codecNow = time.Unix(1_800_000_000, 0)
+
+// shapes of vectors, from those that are easy to encode to those that nobody should send.
+var shapes = map[string]func(rng *rand.Rand, v []float32){
+	"gaussian": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+	},
+	"one-hot": func(rng *rand.Rand, v []float32) { v[rng.IntN(len(v))] = 1 - 2*float32(rng.IntN(2)) },
+	"two-hot": func(rng *rand.Rand, v []float32) { v[rng.IntN(len(v))], v[rng.IntN(len(v))] = 1, -1e-3 },
+	"zero":    func(*rand.Rand, []float32) {},
+	"equal": func(rng *rand.Rand, v []float32) {
+		x := float32(rng.NormFloat64())
+		for i := range v {
+			v[i] = x
+		}
+	},
+	"alternating": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(1 - 2*(i%2))
+		}
+	},
+	"outlier": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		v[rng.IntN(len(v))] *= 1000
+	},
+	"tiny": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64() * 1e-18)
+		}
+	},
+	"huge": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64() * 1e15)
+		}
+	},
+	"positive": func(rng *rand.Rand, v []float32) {
+		for i := range v {
+			v[i] = float32(rng.ExpFloat64())
+		}
+	},
+}
+
+// shaped makes n vectors, of all shapes in turn.
+func shaped(rng *rand.Rand, dim, n int) (names []string, vectors [][]float32) {
+	var all []string
+	for name := range shapes {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	for i := range n {
+		name, v := all[i%len(all)], make([]float32, dim)
+		shapes[name](rng, v)
+		names, vectors = append(names, name), append(vectors, v)
+	}
+	return names, vectors
+}
+
+// rowsOf opens a shard with a space of these vectors, the first of which are in a graph.
+func rowsOf(t *testing.T, d Definition, vectors [][]float32, graph int) *Shard {
+	t.Helper()
+	s, _, err := Open("shard", Source{Epoch: "codec"}, Options{FS: vfs.NewMem(), Graph: hnsw.Config{M: 4, EfConstruction: 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Abandon() })
+	d.Name, d.Generation = "s", 1
+	put := func(e *Event) {
+		e.Space, e.Sequence = "s", s.Appended()+1
+		if err := s.Appender().Add(e); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Appender().Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Apply([]*Event{e}, e.Sequence-1); err != nil && e.Kind != KindDefine {
+			t.Fatal(err)
+		}
+	}
+	put(&Event{Kind: KindDefine, Definition: &d})
+	for i, v := range vectors {
+		put(&Event{Kind: KindObserve, ID: fmt.Sprint(i), Vector: event.AppendF32(nil, v)})
+		if i+1 == graph {
+			if err := s.Link(context.Background(), "s"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return s
+}
+
+// bookScore is a score in float64.
+func bookScore(m Metric, a, b []float32) float64 {
+	var dot, aa, bb, l2 float64
+	for i := range a {
+		x, y := float64(a[i]), float64(b[i])
+		dot, aa, bb, l2 = dot+x*y, aa+x*x, bb+y*y, l2+(x-y)*(x-y)
+	}
+	switch {
+	case m == Dot:
+		return dot
+	case m == L2:
+		return -l2
+	case aa*bb == 0:
+		return 0
+	}
+	return dot / math.Sqrt(aa) / math.Sqrt(bb)
+}
+
+// Whatever the vectors, the true score is within the slack of the estimate that a scan of all rows goes by, through the
+// codes of the tail and those of a graph.
+func TestScoresAreWithinTheSlack(t *testing.T) {
+	const n, graph = 150, 110
+	for _, dim := range []int{1, 2, 3, 24, 100, 384, 768} {
+		rng := rand.New(rand.NewPCG(uint64(dim), 2))
+		names, vectors := shaped(rng, dim, n)
+		queryNames, queries := shaped(rng, dim, 20)
+		for _, metric := range []Metric{Cosine, Dot, L2} {
+			s := rowsOf(t, Definition{Dimension: uint32(dim), Metric: metric}, vectors, graph)
+			sp, _ := s.space("s")
+			g, c, w := sp.gen.Load(), sp.codec, newSearcher()
+			if g.linked() != graph {
+				t.Fatalf("%d rows are linked", g.linked())
+			}
+			var used, most float64
+			for qi, raw := range queries {
+				q := c.query(w, raw)
+				w.room(n)
+				ids := make([]uint32, graph)
+				for i := range ids {
+					ids[i] = uint32(i)
+				}
+				g.engine.Load().distances(w, q, ids, w.dist, w.missed, w.norms)
+				for i, x := range vectors {
+					if i >= graph {
+						code, info := g.tail.code(uint32(i))
+						w.dist[i] = c.distance(float32(vector.DotI8(q.Code, code))*info.scale*q.Scale, info.norm)
+						w.missed[i], w.norms[i] = c.missedByInt8(info.scale), info.norm
+					}
+					estimate := float64(c.asScore(q, w.dist[i]))
+					slack := float64(c.slack(q, w.missed[i], w.norms[i]))
+					score := bookScore(metric, raw, x)
+					// Scores that differ by the rounding of a float32 are no different ones.
+					rounding := 1e-6 * math.Abs(score)
+					if off := math.Abs(score - estimate); !(off <= slack+rounding) {
+						t.Errorf("dim %d, metric %d, a %s row (%d) and a %s query: the score is %g, the estimate %g, and the slack %g",
+							dim, metric, names[i], i, queryNames[qi], score, estimate, slack)
+					}
+					if names[i] == "gaussian" && queryNames[qi] == "gaussian" && slack > 0 {
+						used, most = used+1, max(most, math.Abs(score-estimate)/slack)
+					}
+				}
+			}
+			if dim > 3 && (used == 0 || most < 0.01) {
+				t.Errorf("dim %d, metric %d: a slack of which %g is used tells nothing", dim, metric, most)
+			}
+		}
+	}
+}
+
+// An exact search finds the true nearest among rows of every shape, and among rows that hardly differ: the scores are
+// those that a loop over all rows finds, each to the last bit.
+func TestExactMissesNothing(t *testing.T) {
+	for _, dim := range []int{1, 3, 24, 100, 384} {
+		rng := rand.New(rand.NewPCG(uint64(dim), 3))
+		_, vectors := shaped(rng, dim, 300)
+		centre := make([]float32, dim)
+		shapes["gaussian"](rng, centre)
+		for range 300 {
+			v := slices.Clone(centre)
+			for i := range v {
+				v[i] += float32(rng.NormFloat64() * 1e-5)
+			}
+			vectors = append(vectors, v)
+		}
+		for range 20 {
+			vectors = append(vectors, vectors[len(vectors)-1]) // the very same
+		}
+		_, queries := shaped(rng, dim, 10)
+		queries = append(queries, centre, vectors[310], vectors[len(vectors)-1])
+		for _, metric := range []Metric{Cosine, Dot, L2} {
+			for _, form := range []Vectors{VectorsF32, VectorsF16, VectorsNone} {
+				vectors := vectors
+				if form == VectorsF16 { // which has no room for the huge ones
+					vectors = slices.DeleteFunc(slices.Clone(vectors), func(v []float32) bool { return vector.SumSquares(v) > 1e8 })
+				}
+				s := rowsOf(t, Definition{Dimension: uint32(dim), Metric: metric, Vectors: form}, vectors, len(vectors)-100)
+				sp, _ := s.space("s")
+				kept := storedRows(t, s, len(vectors))
+				for qi, raw := range queries {
+					q := sp.codec.query(newSearcher(), raw)
+					var want []float32
+					for _, x := range kept {
+						if score := sp.codec.score(q, x); !math.IsNaN(float64(score)) {
+							want = append(want, score)
+						}
+					}
+					slices.Sort(want)
+					slices.Reverse(want)
+					for _, k := range []int{1, 10, 200, len(vectors)} {
+						res, err := s.Search("s", Query{Vector: raw, K: k, MinScore: float32(math.Inf(-1)), Effort: EffortExact, Now: codecNow})
+						if err != nil {
+							t.Fatal(err)
+						}
+						var got []float32
+						for _, row := range res.Rows {
+							got = append(got, row.Score)
+						}
+						if !slices.Equal(got, want[:min(k, len(want))]) {
+							t.Fatalf("dim %d, metric %d, form %d, query %d: the best %d are %v, want %v",
+								dim, metric, form, qi, k, ends(got), ends(want[:min(k, len(want))]))
+						}
+					}
+				}
+				if err := s.Abandon(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// Rows whose lengths overflow are hits like others, unless their scores do, too, and are NaN or the least there is.
+func TestExactWithoutMeasure(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	_, vectors := shaped(rng, 24, 100)
+	for i := range 20 {
+		v := vectors[5*i]
+		for j := range v {
+			v[j] = float32(rng.NormFloat64() * 1e25)
+		}
+	}
+	for _, metric := range []Metric{Cosine, Dot, L2} {
+		s := rowsOf(t, Definition{Dimension: 24, Metric: metric}, vectors, 60)
+		for qi, raw := range vectors {
+			res, err := s.Search("s", Query{Vector: raw, K: len(vectors), MinScore: float32(math.Inf(-1)), Effort: EffortExact, Now: codecNow})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sp, _ := s.space("s")
+			q, want := sp.codec.query(newSearcher(), raw), 0
+			for _, x := range vectors {
+				if sp.codec.score(q, x) >= -math.MaxFloat32 {
+					want++
+				}
+			}
+			got := slices.IndexFunc(res.Rows, func(row Row) bool { return row.Score < -math.MaxFloat32 })
+			if got < 0 {
+				got = len(res.Rows)
+			}
+			if got != want {
+				t.Fatalf("metric %d, query %d: %d hits of %d rows that have a score", metric, qi, got, want)
+			}
+		}
+	}
+}
+
+// ends abbreviates scores.
+func ends(s []float32) string {
+	if len(s) < 8 {
+		return fmt.Sprint(s)
+	}
+	return fmt.Sprintf("%d: %v … %v", len(s), s[:4], s[len(s)-4:])
+}
+
+// storedRows are the vectors of a space as it keeps them.
+func storedRows(t *testing.T, s *Shard, n int) [][]float32 {
+	t.Helper()
+	list, _, err := s.List("s", 0, n, At{Now: codecNow})
+	if err != nil || len(list) != n {
+		t.Fatalf("%d rows, %v", len(list), err)
+	}
+	var kept [][]float32
+	for _, row := range list {
+		kept = append(kept, event.DecodeF32(nil, row.Vector))
+	}
+	return kept
+}

@@ -1,0 +1,35 @@
+package vecstore
+
+import "math"
+
+// SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter.
+func SearchGraph(s *Shard, name string, q Query) (Result, error) {
+	sp, err := s.readable(name, q.AsOf)
+	if err != nil {
+		return Result{}, err
+	}
+	w := newSearcher()
+	p := &pursuit{s: s, sp: sp, w: w, q: &q, self: math.MaxUint32, view: sp.view(At{Now: q.Now, AsOf: q.AsOf})}
+	g := p.view.g
+	e := g.engine.Load()
+	if !e.acquire() {
+		return Result{}, errMovedOn
+	}
+	defer e.release()
+	p.index, p.linked, p.high = e.index, e.linked(), g.high.Load()
+	p.query = sp.codec.query(w, q.Vector)
+	if q.Filter != nil {
+		if p.match, _, err = s.matches(sp, g, q.Filter, p.high); err != nil {
+			return Result{}, err
+		}
+	}
+	return p.nearest()
+}
+
+// TailBytes is the memory of the codes of all tails.
+func TailBytes(s *Shard) (sum int64) {
+	for _, sp := range s.living() {
+		sum += sp.gen.Load().tail.bytes.Load()
+	}
+	return sum
+}
