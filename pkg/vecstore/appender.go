@@ -21,7 +21,7 @@ func (s *Shard) Appender() *Appender { return &s.appender }
 // the events behind them are checked against them; observations and forgets are to be given to Shard.Apply after the
 // Flush. Events come in the order of their sequences; one that the row log has already is ignored, and has no SpaceKey.
 //
-// A refused event (ErrUnknownSpace, ErrDimension, ErrDefinition, ErrTooLarge) leaves no trace but that its sequence
+// A refused event (ErrUnknownSpace, ErrDimension, ErrDefinition, ErrUnsupported, ErrTooLarge) leaves no trace but that its sequence
 // counts as passed.
 func (a *Appender) Add(e *Event) error {
 	e.space = nil
@@ -50,6 +50,9 @@ func (a *Appender) Add(e *Event) error {
 				ErrDimension, e.Space, sp.def.Dimension, e.ID, len(e.Vector)/4)
 		}
 		e.stored = sp.codec.store(e.Vector)
+		if err := sp.codec.holds(e.stored); err != nil {
+			return fmt.Errorf("%w: the embedding of %q in space %q %w", ErrUnsupported, e.ID, e.Space, err)
+		}
 		rec.Expires, rec.Encoding, rec.Vector, rec.Body = e.ExpiresAt, sp.codec.encoding(), e.stored, e.Body
 		ids = []string{e.ID}
 	} else if len(ids) == 0 {

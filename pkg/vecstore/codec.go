@@ -2,6 +2,7 @@ package vecstore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -85,6 +86,19 @@ func (c *codec) store(packed []byte) []byte {
 	return packed
 }
 
+// holds tells why a vector is lost in the form that the space keeps it in: half precision has no number above 65,504.
+func (c *codec) holds(stored []byte) error {
+	if c.vectors != VectorsF16 {
+		return nil
+	}
+	v := make([]float32, c.dim)
+	vector.DecodeF16(v, stored)
+	if sum := vector.SumSquares(v); math.IsInf(sum, 1) || math.IsNaN(sum) {
+		return errors.New("has a component that is too large for f16")
+	}
+	return nil
+}
+
 // load decodes a vector as the row log keeps it.
 func (c *codec) load(dst []float32, enc rows.Encoding, stored []byte) ([]float32, error) {
 	if enc.Size(c.dim) != len(stored) {
@@ -149,17 +163,37 @@ func (c *codec) query(w *searcher, raw []float32) *query {
 
 // score is what a hit gets: of the query as it was given and a vector as it is stored.
 func (c *codec) score(q *query, x []float32) float32 {
+	n := math.Sqrt(vector.SumSquares(x)) * q.norm
+	if n < 1e-20 || n > 1e30 {
+		return c.scoreSlowly(q, x, n) // float32 may have no room for the sum or for its terms
+	}
 	switch c.metric {
 	case Dot:
 		return vector.Dot(q.raw, x)
 	case L2:
-		return -vector.L2(q.raw, x)
-	}
-	n := math.Sqrt(vector.SumSquares(x)) * q.norm
-	if n == 0 {
-		return 0
+		return max(-vector.L2(q.raw, x), -math.MaxFloat32)
 	}
 	return float32(float64(vector.Dot(q.raw, x)) / n)
+}
+
+// scoreSlowly is score in float64, brought into the range of float32. n is the product of the lengths.
+func (c *codec) scoreSlowly(q *query, x []float32, n float64) float32 {
+	var dot, l2 float64
+	for i, a := range q.raw {
+		b := float64(x[i])
+		dot += float64(a) * b
+		l2 += (float64(a) - b) * (float64(a) - b)
+	}
+	score := dot
+	switch {
+	case c.metric == L2:
+		score = -l2
+	case c.metric == Cosine && n == 0:
+		score = 0
+	case c.metric == Cosine:
+		score = dot / n
+	}
+	return float32(min(max(score, -math.MaxFloat32), math.MaxFloat32))
 }
 
 // distance turns the inner product of a query and a row into what the index orders by, the smaller the nearer.

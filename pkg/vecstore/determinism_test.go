@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/engram-memory/engram/pkg/hnsw"

@@ -71,8 +71,8 @@ func (p *pursuit) tailBounds(bounds []bound) (all []bound, ok bool) {
 	c := p.sp.codec
 	ok = p.scan(p.linked, p.high, func(first uint32, d []float32, info []tailInfo) {
 		for i, x := range d {
-			if math.IsInf(float64(x), 1) || !p.visible(first+uint32(i)) {
-				continue // not applied, its info may be on its way; or no hit
+			if !p.visible(first + uint32(i)) {
+				continue // no hit; or not applied, and its info may be on its way
 			}
 			score := c.asScore(p.query, x) + c.slack(p.query, c.missedByInt8(info[i].scale), info[i].norm)
 			bounds = append(bounds, bound{first + uint32(i), orBest(score)})

@@ -78,9 +78,14 @@ func (s *Shard) rewriteLog(ctx context.Context, all bool) error {
 	// Every record of a segment that is closed by now has its row.
 	s.flushing.Lock()
 	halfway, segments := s.appender.halfway, s.log.Segments()
+	var err error
+	if n := len(segments); all && !halfway && n > 0 && s.garbage.of(segments[n-1].ID) > 0 {
+		err = s.log.Roll()
+		segments = s.log.Segments()
+	}
 	s.flushing.Unlock()
-	if halfway {
-		return nil
+	if halfway || err != nil {
+		return err
 	}
 	keep := s.keeper()
 	var runs [][]uint32

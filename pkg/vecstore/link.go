@@ -229,7 +229,7 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 		return e.link(e.linked()+n, threads)
 	})
 	if err != nil {
-		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, err)
+		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, s.inspect(err))
 	}
 	g.tail.drop(g.linked())
 	if s.opt.OnLink != nil {

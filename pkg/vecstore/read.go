@@ -96,7 +96,7 @@ func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
 			return s.Get(name, ids, at)
 		}
 		if err != nil {
-			return nil, err
+			return nil, s.inspect(err)
 		}
 		if ok {
 			found = append(found, row)
@@ -125,7 +125,7 @@ func (s *Shard) List(name string, before uint64, limit int, at At) (page []Row, 
 	for {
 		page, more, err := s.list(sp, before, max(limit, 0), at)
 		if !errors.Is(err, errMovedOn) {
-			return page, more, err
+			return page, more, s.inspect(err)
 		}
 		if sp, err = s.readable(name, at.AsOf); err != nil {
 			return nil, false, err

@@ -70,7 +70,7 @@ func (s *Shard) scrub(ctx context.Context, now time.Time) error {
 			errs = append(errs, err)
 		}
 		if err := s.scrubRecords(sp, at, left); err != nil {
-			errs = append(errs, fmt.Errorf("the row log of space %q: %w", sp.def.Name, err))
+			errs = append(errs, fmt.Errorf("the row log of space %q: %w", sp.def.Name, s.inspect(err)))
 		}
 	}
 	return errors.Join(errs...)

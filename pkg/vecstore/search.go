@@ -103,7 +103,7 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 			return err
 		})
 		if !errors.Is(err, errMovedOn) {
-			return res, err
+			return res, s.inspect(err)
 		}
 		if sp, err = s.readable(name, q.AsOf); err != nil {
 			return Result{}, err

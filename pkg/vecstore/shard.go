@@ -42,10 +42,9 @@ type Shard struct {
 	compacting sync.Mutex
 	garbage    garbage
 	maintainer maintainer
-	scrubber   scrubber // of the maintainer
-	// unindexed is of the recovery.
-	unindexed int
-	closed    atomic.Bool
+	scrubber   scrubber              // of the maintainer
+	damaged    atomic.Pointer[error] // what was found wrong with files first
+	closed     atomic.Bool
 }
 
 // codecKey is what spaces must have in common to share a codec.
@@ -225,8 +224,25 @@ func (s *Shard) Spaces() int {
 	return len(s.spaces)
 }
 
-// Usable returns why the shard takes nothing any more, ErrFailed or ErrClosed; nil when it does.
-func (s *Shard) Usable() error { return s.log.Usable() }
+// Usable returns why the shard is of no use any more: ErrFailed or ErrClosed, which it takes nothing after, or what was found
+// damaged in its files, while what is not damaged is still served. It is to be opened again then, with Options.Distrust. It
+// returns nil when all is well.
+func (s *Shard) Usable() error {
+	if err := s.damaged.Load(); err != nil {
+		return *err
+	}
+	return s.log.Usable()
+}
+
+// inspect remembers an error that says that files are damaged, and returns it.
+func (s *Shard) inspect(err error) error {
+	for _, damage := range []error{ErrCorrupt, columns.ErrCorrupt, columns.ErrFault} {
+		if errors.Is(err, damage) {
+			s.damaged.CompareAndSwap(nil, &err)
+		}
+	}
+	return err
+}
 
 // Close takes a last checkpoint and closes the files, so that the next Open verifies them and can use all of them.
 // Searches that still run may fail with ErrClosed; the caller ends appending and applying before.

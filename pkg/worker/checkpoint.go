@@ -52,6 +52,9 @@ func (s *shard) reportStore() {
 		s.log.Info().Msg("rows are linked into their graph again")
 	}
 	s.unlinked = err != nil
+	if s.store.Load().Usable() != nil {
+		offer(s.refetch, struct{}{}) // the consumer begins anew with a shard that was opened again
+	}
 	// What is found in the background is found again with each round, until it is mended.
 	if err := s.store.Load().Maintenance(); err != nil && err.Error() != s.maintenance {
 		s.log.Error().Err(err).Msg("background maintenance of the shard's files")

@@ -100,7 +100,7 @@ func (s *shard) consume(ctx context.Context) error {
 		case <-s.w.reconnected(s.number):
 			return errors.New("the connection to NATS was made anew")
 		case <-s.refetch:
-			return errors.New("a delivery was lost")
+			return errors.New("a delivery was lost, or the shard is to be opened again")
 		case p := <-s.passed:
 			if err := s.pass(ctx, p); err != nil {
 				return err
@@ -151,7 +151,7 @@ func (s *shard) current(ctx context.Context) error {
 		return nil
 	}
 	if err := store.Usable(); err != nil {
-		s.log.Error().Err(err).Msg("the shard is opened again from its last checkpoint")
+		s.log.Error().Err(err).Msg("the shard is opened again from its last checkpoint, and what is damaged is built again")
 		opt := s.w.storeOptions()
 		opt.Distrust = true
 		return s.rebuild(ctx, opt)

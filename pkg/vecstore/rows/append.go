@@ -190,6 +190,20 @@ func (l *Log) room(n int) (*file, error) {
 	return l.roll()
 }
 
+// Roll closes the last segment for writing, if it has any records, so that it can be rewritten.
+func (l *Log) Roll() error {
+	l.logMu.Lock()
+	defer l.logMu.Unlock()
+	if err := l.Usable(); err != nil {
+		return err
+	}
+	if f := l.files.Load().last(); f == nil || f.length == segmentHeader {
+		return nil
+	}
+	_, err := l.room(MaxSegment)
+	return err
+}
+
 // roll closes the last segment for writing and begins the next one.
 func (l *Log) roll() (*file, error) {
 	l.listMu.Lock()
