@@ -120,7 +120,7 @@ func TestBenchUsage(t *testing.T) {
 		{"index --base a --queries b --vectors warp", `--vectors is "warp"`},
 		{"index --base a --queries b --threads 0", "--threads is 0"},
 		{"index --base a --queries b --ef 0", "--ef has 0"},
-		{"index --base a --queries b --m 1", "M is 1"},
+		{"index --base a --queries b --m 1", "m is 1"},
 		{"mixed --before 0", "--before is 0"},
 		{"mixed --metric warp", `--metric is "warp"`},
 		{"spaces --spaces 0", "--spaces is 0"},

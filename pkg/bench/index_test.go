@@ -74,7 +74,7 @@ func TestIndexRefuses(t *testing.T) {
 		"--repeat is 0":         func(c *IndexConfig) { c.Repeat = 0 },
 		"--ef is empty":         func(c *IndexConfig) { c.Ef = nil },
 		"--ef has 0":            func(c *IndexConfig) { c.Ef = []int{10, 0} },
-		"M is 1":                func(c *IndexConfig) { c.M = 1 },
+		"m is 1":                func(c *IndexConfig) { c.M = 1 },
 		"efConstruction is 3":   func(c *IndexConfig) { c.EfConstruction = 3 },
 		"rows of 16 components": func(c *IndexConfig) { c.Queries = other },
 		"nowhere":               func(c *IndexConfig) { c.Base = "/nowhere/base.npy" },

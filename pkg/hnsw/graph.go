@@ -23,7 +23,7 @@ func DefaultConfig() Config { return Config{M: 16, EfConstruction: 64} }
 // Validate tells what of the configuration cannot be.
 func (c Config) Validate() error {
 	if c.M < 2 || c.M > 128 {
-		return fmt.Errorf("M is %d; it can be 2 to 128", c.M)
+		return fmt.Errorf("m is %d; it can be 2 to 128", c.M)
 	}
 	if c.EfConstruction < c.M || c.EfConstruction > 10_000 {
 		return fmt.Errorf("efConstruction is %d; it can be M, %d, to 10000", c.EfConstruction, c.M)

@@ -2,8 +2,9 @@ package vecstore
 
 import "math"
 
-// SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter.
-func SearchGraph(s *Shard, name string, q Query) (Result, error) {
+// SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter. It
+// is a search that began when so many rows fewer were linked.
+func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) {
 	sp, err := s.readable(name, q.AsOf)
 	if err != nil {
 		return Result{}, err
@@ -16,7 +17,7 @@ func SearchGraph(s *Shard, name string, q Query) (Result, error) {
 		return Result{}, errMovedOn
 	}
 	defer e.release()
-	p.index, p.linked, p.high = e.index, e.linked(), g.high.Load()
+	p.index, p.linked, p.high, p.chunks = e.index, e.linked()-behind, g.high.Load(), g.tail.chunks.Load()
 	p.query = sp.codec.query(w, q.Vector)
 	if q.Filter != nil {
 		if p.match, _, err = s.matches(sp, g, q.Filter, p.high); err != nil {

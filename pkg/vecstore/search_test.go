@@ -203,7 +203,7 @@ func (f *field) filtersInTheGraph(t *testing.T) {
 		filter, match := one(n, fmt.Sprint("one of ", n))
 		compared := 0
 		got := f.recall(30, 10, match, func(v []float32) (vecstore.Result, error) {
-			res, err := vecstore.SearchGraph(f.s, "s", vecstore.Query{Vector: v, K: 10, MinScore: anyScore, Now: testNow, Filter: filter})
+			res, err := vecstore.SearchGraph(f.s, "s", vecstore.Query{Vector: v, K: 10, MinScore: anyScore, Now: testNow, Filter: filter}, 0)
 			compared += res.Searched
 			return res, err
 		})
