@@ -295,8 +295,10 @@ func (p *pursuit) nearest() (Result, error) {
 		return p.exact(p.everything())
 	}
 	best := NewTopK(shortlist, float32(math.Inf(-1)))
-	for _, c := range found[:min(len(found), shortlist)] {
-		best.Offer(c.Row, -c.Distance)
+	for _, c := range found {
+		if c.Row < p.linked { // what was linked meanwhile is scanned below
+			best.Offer(c.Row, -c.Distance)
+		}
 	}
 	ok := p.scan(p.linked, p.high, func(first uint32, d []float32, _ []tailInfo) {
 		for i, x := range d {
