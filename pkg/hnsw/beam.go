@@ -49,9 +49,6 @@ func (b *beam) insert(distance float32, marked uint32) int {
 		if b.counted > b.ef {
 			b.counted = b.ef
 			e = e[:len(e)-1]
-			for len(e) > 0 && e[len(e)-1].marked&hidden != 0 && e[len(e)-1].distance > distance {
-				e = e[:len(e)-1]
-			}
 		}
 	}
 	lo, hi := 0, len(e)
@@ -66,6 +63,9 @@ func (b *beam) insert(distance float32, marked uint32) int {
 	e = append(e, entry{})
 	copy(e[lo+1:], e[lo:])
 	e[lo] = entry{distance, marked}
+	for b.counted == b.ef && len(e) > 0 && e[len(e)-1].marked&hidden != 0 {
+		e = e[:len(e)-1]
+	}
 	b.entries = e
 	if lo < b.next {
 		b.next = lo

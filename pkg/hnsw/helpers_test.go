@@ -9,7 +9,7 @@ import (
 // points are rows of int8 vectors, compared by the squared Euclidean distance, which they have exactly.
 type points struct {
 	vectors [][]int8
-	// coarse has estimates of four bits a component.
+	// coarse has estimates of five bits a component.
 	coarse bool
 	// called, if it is set, is called before each comparison.
 	called func()
@@ -35,7 +35,7 @@ func (p *points) compare(q *Query, ids []uint32, out []float32, round func(int8)
 
 func (p *points) Estimates(q *Query, ids []uint32, out []float32, _ []int32) {
 	if p.coarse {
-		p.compare(q, ids, out, func(x int8) int32 { return int32(x)>>4<<4 + 8 })
+		p.compare(q, ids, out, func(x int8) int32 { return int32(x)>>3<<3 + 4 })
 		return
 	}
 	p.Distances(q, ids, out, nil)
@@ -191,7 +191,8 @@ func recall(t *testing.T, g *Graph, p *points, queries [][]int8, k, ef int, hide
 	shown := func(row uint32) bool { return hide == nil || !hide(row) }
 	for _, v := range queries {
 		q := p.query(v)
-		hits, visited := g.Search(s, q, ef, k, hide)
+		hits, visited := g.Search(s, q, ef, ef, hide)
+		hits = hits[:min(k, len(hits))]
 		last := p.nearest(q, int(g.Len()), k, shown)
 		seen := map[uint32]bool{}
 		for i, c := range hits {
@@ -205,17 +206,16 @@ func recall(t *testing.T, g *Graph, p *points, queries [][]int8, k, ef int, hide
 				found++
 			}
 		}
-		if len(hits) > k || visited < len(hits) {
+		if visited < len(hits) {
 			t.Fatalf("%d hits, and %d rows were visited", len(hits), visited)
 		}
+		there := 0
 		for row := range g.Len() {
 			if shown(row) {
-				wanted++
-			}
-			if wanted%k == 0 && wanted > 0 && shown(row) {
-				break
+				there++
 			}
 		}
+		wanted += min(there, k)
 	}
 	return float64(found) / float64(wanted)
 }
