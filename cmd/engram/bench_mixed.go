@@ -48,7 +48,7 @@ other, or so many a second, each timed from when it was due.`,
 	f.IntVar(&cfg.Dim, "dim", 768, "dimension of generated rows")
 	f.IntVar(&cfg.Before, "before", 50_000, "rows that are there, and linked, before")
 	f.IntVar(&cfg.Rows, "rows", 50_000, "rows to insert while it is asked")
-	f.IntVar(&cfg.Threads, "threads", runtime.NumCPU(), "threads that may run Go code at once")
+	f.IntVar(&cfg.Threads, "threads", runtime.GOMAXPROCS(0), "threads that may run Go code at once, by default as many as \"engram up\" has")
 	f.IntVar(&cfg.LinkThreads, "link-threads", 1, "threads that link rows")
 	f.Float64Var(&cfg.Rate, "rate", 0, "queries a second; 0 for one after the other")
 	f.IntVar(&cfg.Ef, "ef", 0, "candidates while a query is answered (0: those of the balanced effort)")

@@ -45,8 +45,8 @@ func (c *MixedConfig) Validate() error {
 		return errors.New("--queries needs a --base")
 	case c.Threads < 1 || c.LinkThreads < 1:
 		return fmt.Errorf("--threads is %d and --link-threads %d; they must be above 0", c.Threads, c.LinkThreads)
-	case c.Rate < 0 || c.Ef < 0 || c.Checkpoint < 0:
-		return errors.New("--rate, --ef and --checkpoint cannot be negative")
+	case c.Rate < 0 || c.Rate > 1e6 || c.Ef < 0 || c.Checkpoint < 0:
+		return errors.New("--rate can be 0 to a million; --ef and --checkpoint cannot be negative")
 	}
 	return nil
 }
@@ -65,8 +65,7 @@ type MixedReport struct {
 	// QueriesPerSecond is of the queries beside them, Queries their number.
 	QueriesPerSecond float64 `json:"queries_per_second"`
 	Queries          int     `json:"queries"`
-	// Recall is how long they took, Alone how long such queries took before, with nothing beside them. At a rate both have in
-	// them what the runtime's timers are late, up to about a millisecond.
+	// Recall is how long they took, Alone how long such queries took before, with nothing beside them.
 	Recall Latency `json:"recall_ms"`
 	Alone  Latency `json:"alone_ms"`
 	// LongestTail is the largest number of rows that were waiting to be linked when a query was asked.
@@ -209,16 +208,28 @@ type asker struct {
 const aloneQueries = 1000
 
 // until asks until ctx ends, or n queries.
-func (a *asker) until(ctx context.Context, n int) error {
-	due := time.Now()
-	for i := range n {
-		if a.run.cfg.Rate == 0 {
-			due = time.Now()
-		} else if due = due.Add(time.Duration(float64(time.Second) / a.run.cfg.Rate)); !sleepUntil(ctx, due) {
-			return nil
+func (a *asker) until(ctx context.Context, n int) (err error) {
+	if a.run.cfg.Rate > 0 {
+		return a.atRate(ctx, n)
+	}
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		if err := a.ask(i, time.Now()); err != nil {
+			return err
 		}
-		if ctx.Err() != nil {
-			return nil
+	}
+	return nil
+}
+
+func (a *asker) atRate(ctx context.Context, n int) (err error) {
+	p, err := newPace(time.Duration(float64(time.Second) / a.run.cfg.Rate))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	for i := range n {
+		due, ok, err := p.wait(ctx)
+		if err != nil || !ok {
+			return err
 		}
 		if err := a.ask(i, due); err != nil {
 			return err
@@ -238,16 +249,4 @@ func (a *asker) ask(i int, due time.Time) error {
 		a.longest = max(a.longest, int(st.Tail))
 	}
 	return nil
-}
-
-// sleepUntil waits until a time, which may be past; it returns false when ctx has ended.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	t := time.NewTimer(time.Until(at))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -209,7 +209,8 @@ func TestEmptyAndHollow(t *testing.T) {
 	nothing("empty")
 	g.Insert(0, 2, nil)
 	nothing("with nothing inserted")
-	// A block of rows without vectors.
+	// A block of rows without vectors, where something has been before.
+	mem.Links(50)[0], mem.Links(50)[1] = 1, 7
 	g.Insert(100, 2, func(uint32) bool { return true })
 	nothing("hollow")
 	if g.Len() != 100 {
@@ -305,15 +306,18 @@ func TestSearcherIsUsedAgain(t *testing.T) {
 	few := &points{vectors: p.vectors[:40]}
 	tiny := build(Config{M: 2, EfConstruction: 4}, few, newMemory(Config{M: 2, EfConstruction: 4}, 40), 10, 1)
 	s := NewSearcher()
-	for i := range 700 {
-		v := p.vectors[i%100]
+	for between := 250; between < 260; between++ { // searches that leave the marks of the one before as they are
+		v := p.vectors[between]
 		want, _ := large.Search(NewSearcher(), p.query(v), 20, 10, nil)
-		got, _ := large.Search(s, p.query(v), 20, 10, nil)
-		if !slices.Equal(got, want) {
-			t.Fatalf("search %d finds %v, want %v", i, got, want)
-		}
-		if found, _ := tiny.Search(s, p.query(v), 5, 5, nil); len(found) != 5 {
-			t.Fatalf("search %d finds %v", i, found)
+		for range 2 {
+			if got, _ := large.Search(s, p.query(v), 20, 10, nil); !slices.Equal(got, want) {
+				t.Fatalf("with %d searches between, %v is found, want %v", between, got, want)
+			}
+			for range between {
+				if found, _ := tiny.Search(s, p.query(v), 5, 5, nil); len(found) != 5 {
+					t.Fatalf("%v is found", found)
+				}
+			}
 		}
 	}
 }
@@ -352,6 +356,49 @@ func TestChoose(t *testing.T) {
 		}
 		if !slices.Equal(chosen, want) {
 			t.Fatalf("of %v, %v are chosen, want %v", candidates, chosen, want)
+		}
+	}
+}
+
+// A list that is full is pruned to what would be chosen of it, half as many as the slack of the base layer allows, and a
+// list that is not gets one link more.
+func TestAddLink(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 13))
+	for range 200 {
+		p := scattered(rng, 60, 6)
+		mem := newMemory(small, 60)
+		mem.level[0], mem.upper[0] = 1, [][]uint32{make([]uint32, small.UpperWords())}
+		g := New(small, p, mem, 60)
+		for level, keep := range []int{2 * small.M, small.M} {
+			list := g.list(0, level)
+			var q Query
+			p.Load(0, &q)
+			for row := uint32(1); row < 60; row++ {
+				before := slices.Clone(list[1 : 1+list[0]])
+				g.addLink(NewSearcher(), 0, row, level)
+				got := list[1 : 1+list[0]]
+				want := append(before, row)
+				if len(before) == len(list)-1 {
+					var pool []Candidate
+					for _, id := range want {
+						pool = append(pool, Candidate{Row: id})
+					}
+					s := NewSearcher()
+					s.pool = pool
+					g.refine(s, &q)
+					want = nil
+					for _, c := range s.choose(p, s.pool, keep) {
+						want = append(want, c.Row)
+					}
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("layer %d: %v and %d became %v, want %v", level, before, row, got, want)
+				}
+				g.addLink(NewSearcher(), 0, want[0], level)
+				if !slices.Equal(list[1:1+list[0]], want) {
+					t.Fatalf("layer %d: a link that is there was added", level)
+				}
+			}
 		}
 	}
 }

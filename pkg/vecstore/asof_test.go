@@ -122,6 +122,27 @@ func TestAsOfAnySequence(t *testing.T) {
 	}
 }
 
+// The same with compactions in between, while events are on their way: what can still be read is right.
+func TestAsOfAcrossCompactions(t *testing.T) {
+	for seed := range uint64(4) {
+		mem := vfs.NewMem()
+		opt := vecstore.Options{FS: mem, KeepVersions: -1, GraphRows: 256, SegmentSize: 4 << 10}
+		h := past(50+seed, 500, 8)
+		s, _ := open(t, "shard", opt)
+		n := 0
+		wander(t, s, h, 24, func(applied uint64) {
+			if n++; n%25 == 0 {
+				compact(t, s, "s")
+				checkHorizon(t, s, h, applied)
+			}
+		})
+		checkHorizon(t, s, h, h.last())
+		opt.FS = mem.Kill()
+		s, _ = open(t, "shard", opt)
+		checkHorizon(t, s, h, h.last())
+	}
+}
+
 // The same where the older rows are in a graph, and some of them have been let go from memory.
 func TestAsOfThroughAGraph(t *testing.T) {
 	mem := vfs.NewMem()

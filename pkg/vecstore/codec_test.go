@@ -157,6 +157,10 @@ func TestScoresAreWithinTheSlack(t *testing.T) {
 						w.dist[i] = c.distance(float32(vector.DotI8(q.Code, code))*info.scale*q.Scale, info.norm)
 						w.missed[i], w.norms[i] = c.missedByInt8(info.scale), info.norm
 					}
+					// The rotation makes all vectors as easy to encode as random ones.
+					if length := math.Sqrt(vector.SumSquares(x)); dim >= 100 && metric != Cosine && i < graph && float64(w.missed[i]) > 0.2*length {
+						t.Errorf("dim %d: the code of a %s row of length %g misses %g", dim, names[i], length, w.missed[i])
+					}
 					estimate := float64(c.asScore(q, w.dist[i]))
 					slack := float64(c.slack(q, w.missed[i], w.norms[i]))
 					score := bookScore(metric, raw, x)
@@ -174,6 +178,57 @@ func TestScoresAreWithinTheSlack(t *testing.T) {
 			if dim > 3 && (used == 0 || most < 0.01) {
 				t.Errorf("dim %d, metric %d: a slack of which %g is used tells nothing", dim, metric, most)
 			}
+		}
+	}
+}
+
+// There are slots for fewer upper lists than rows could draw: those that find none are in the base layer alone.
+func TestManyUpperRows(t *testing.T) {
+	cfg := hnsw.Config{M: 128, EfConstruction: 128}
+	s, _, err := Open("shard", Source{Epoch: "codec"}, Options{FS: vfs.NewMem(), Graph: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abandon()
+	rng := rand.New(rand.NewPCG(5, 5))
+	d := Definition{Name: "s", Generation: 1, Dimension: 8, Metric: L2}
+	events := []*Event{{Kind: KindDefine, Space: "s", Definition: &d, Sequence: 1}}
+	for sequence := uint64(2); len(events) < 400; sequence++ {
+		if cfg.LevelOf(mix(sequence)) == 0 {
+			continue
+		}
+		v := make([]float32, 8)
+		shapes["gaussian"](rng, v)
+		events = append(events, &Event{Kind: KindObserve, Space: "s", ID: fmt.Sprint(sequence), Vector: event.AppendF32(nil, v), Sequence: sequence})
+	}
+	for _, e := range events {
+		if err := s.Appender().Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Appender().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(events[1:], 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Link(context.Background(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	sp, _ := s.space("s")
+	x, _ := sp.graph()
+	upper := 0
+	for row := range x.linked() {
+		upper += min(x.Level(row), 1)
+	}
+	if b := x.file.Chunks(); upper == 399 || uint32(upper) > b.Slots() || upper < int(b.Slots())/2 {
+		t.Errorf("%d rows are in upper layers, which have %d slots", upper, b.Slots())
+	}
+	for _, e := range events[1:] {
+		v := event.DecodeF32(nil, e.Vector)
+		res, err := s.Search("s", Query{Vector: v, K: 1, MinScore: float32(math.Inf(-1)), Now: codecNow})
+		if err != nil || len(res.Rows) != 1 || res.Rows[0].ID != e.ID {
+			t.Fatalf("%s is not found: %v", e.ID, err)
 		}
 	}
 }

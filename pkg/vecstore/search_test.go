@@ -72,7 +72,7 @@ type field struct {
 
 func newField(t *testing.T, rows, dim int) *field {
 	f := &field{t: t, c: newClusters(rows/100, dim)}
-	f.s, _ = open(t, "shard", vecstore.Options{FS: vfs.NewMem(), GraphRows: 1000, Graph: hnsw.Config{M: 12, EfConstruction: 60}})
+	f.s, _ = open(t, "shard", vecstore.Options{FS: vfs.NewMem(), GraphRows: 1000, Graph: hnsw.Config{M: 8, EfConstruction: 40}})
 	h := newHistory(1)
 	h.define(vecstore.Definition{Name: "s", Dimension: uint32(dim), Metric: vecstore.Cosine})
 	for i := range rows {
