@@ -118,6 +118,8 @@ type IndexPoint struct {
 	RecallAt10       float64 `json:"recall_at_10"`
 	QueriesPerSecond float64 `json:"queries_per_second"`
 	P99MS            float64 `json:"p99_ms"`
+	// RowsCompared is of a query, on average.
+	RowsCompared float64 `json:"rows_compared"`
 }
 
 // Index measures an engine on files of vectors. Progress is called now and then with a sentence about the phase.

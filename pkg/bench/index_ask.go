@@ -41,7 +41,7 @@ const exactQueries = 20
 func (r *indexRun) exact() (err error) {
 	var ms []float64
 	n := min(exactQueries, len(r.queries))
-	r.rep.ExactRecallAt10, err = recallOf(r.shard, r.queries[:n], r.truth, vecstore.Query{Effort: vecstore.EffortExact}, &ms)
+	r.rep.ExactRecallAt10, _, err = recallOf(r.shard, r.queries[:n], r.truth, vecstore.Query{Effort: vecstore.EffortExact}, &ms)
 	r.rep.ExactP50MS = quantile(sorted(ms), .5)
 	return err
 }
@@ -54,21 +54,24 @@ func rowNumbers(rows []vecstore.Row) []int32 {
 	return numbers
 }
 
-// search asks a shard for the nearest rows of q, with the effort and ef of how.
+// search asks a shard for the nearest rows of q, with the effort and ef of how, as recall does: what comes back is what was
+// observed, less its vector.
 func search(shard *vecstore.Shard, q []float32, how vecstore.Query) (vecstore.Result, error) {
-	how.Vector, how.K, how.MinScore, how.Now = q, indexK, float32(math.Inf(-1)), time.Now()
+	how.Vector, how.K, how.MinScore, how.Now, how.OmitVectors = q, indexK, float32(math.Inf(-1)), time.Now(), true
 	return shard.Search(indexSpace, how)
 }
 
-// recallOf asks all queries once and returns recall@10, and appends to ms, if it is set, how long each took.
-func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, how vecstore.Query, ms *[]float64) (float64, error) {
+// recallOf asks all queries once and returns recall@10 and how many rows were compared for all of them. It appends to ms, if
+// it is set, how long each took.
+func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, how vecstore.Query, ms *[]float64) (recall float64, compared int, err error) {
 	found, wanted := 0, 0
 	for i, q := range queries {
 		asked := time.Now()
 		res, err := search(shard, q, how)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
+		compared += res.Searched
 		if ms != nil {
 			*ms = append(*ms, milliseconds(time.Since(asked)))
 		}
@@ -79,7 +82,7 @@ func recallOf(shard *vecstore.Shard, queries [][]float32, truth [][]int32, how v
 			}
 		}
 	}
-	return float64(found) / float64(max(wanted, 1)), nil
+	return float64(found) / float64(max(wanted, 1)), compared, nil
 }
 
 // point asks all queries with one ef.
@@ -88,9 +91,11 @@ func (r *indexRun) point(ctx context.Context, ef int) (err error) {
 	var rates, ms []float64
 	for range r.cfg.Repeat {
 		start := time.Now()
-		if p.RecallAt10, err = recallOf(r.shard, r.queries, r.truth, vecstore.Query{Ef: ef}, &ms); err != nil {
+		var compared int
+		if p.RecallAt10, compared, err = recallOf(r.shard, r.queries, r.truth, vecstore.Query{Ef: ef}, &ms); err != nil {
 			return err
 		}
+		p.RowsCompared = float64(compared) / float64(len(r.queries))
 		rates = append(rates, float64(len(r.queries))/time.Since(start).Seconds())
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -51,7 +51,8 @@ func (r *killRun) verify(ctx context.Context, k *KillRound) (err error) {
 }
 
 func (r *killRun) recall(shard *vecstore.Shard) (float64, error) {
-	return recallOf(shard, r.in.queries, r.truth, vecstore.Query{Ef: r.cfg.Ef}, nil)
+	recall, _, err := recallOf(shard, r.in.queries, r.truth, vecstore.Query{Ef: r.cfg.Ef}, nil)
+	return recall, err
 }
 
 // compare looks at every row: those that were said to be flushed are there, and all that are there are what was given.
