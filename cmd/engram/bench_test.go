@@ -64,7 +64,7 @@ func TestBenchIndexPrintsOneObject(t *testing.T) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		if !ok || strings.Join(names, " ") != "ef p99_ms queries_per_second recall_at_10" {
+		if !ok || strings.Join(names, " ") != "ef p99_ms queries_per_second recall_at_10 rows_compared" {
 			t.Errorf("%s: a point is %v", engine, point)
 		}
 	}

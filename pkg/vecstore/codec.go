@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strconv"
 	"unsafe"
 
 	"github.com/engram-memory/engram/pkg/event"
@@ -46,6 +48,10 @@ const planes = 4
 // dimension, and with each bit: these are the numbers that keep it below 0.03 of the lengths of the vectors, down to a
 // dimension of 16.
 func sketchPlanes(dim int) int {
+	if x := os.Getenv("XPLANES"); x != "" {
+		n, _ := strconv.Atoi(x)
+		return n
+	}
 	switch {
 	case dim >= 640:
 		return 1
@@ -140,25 +146,41 @@ func (c *codec) turn(v []float32) (norm float32) {
 
 // query is a vector to look for.
 type query struct {
+	hnsw.Query           // its int8 code, as those of the tail are
+	raw        []float32 // as it was given, for the final scores
+	norm       float64   // length of raw
+	turned     []float32 // rotated, and of unit length where the metric is cosine
+	err        float32   // bounds the length of what the int8 code of the query misses
+	size       float32   // bounds the length of what it has
+	near       relative  // to the centre of a graph
+}
+
+// relative is what a query is as seen from the centre of a graph.
+type relative struct {
 	hnsw.Query
-	raw  []float32 // as it was given, for the final scores
-	norm float64   // length of raw
-	err  float32   // bounds the length of what the int8 code of the query misses
-	size float32   // bounds the length of what it has
+	err, size float32 // as those of query
 }
 
 // query prepares a vector that is looked for, in the memory of a search.
 func (c *codec) query(w *searcher, raw []float32) *query {
 	q := &w.query
 	q.raw, q.norm = raw, math.Sqrt(vector.SumSquares(raw))
-	w.vector = append(w.vector[:0], raw...)
+	q.turned = append(q.turned[:0], raw...)
+	norm := c.turn(q.turned)
+	q.err, q.size = c.encode(&q.Query, q.turned, norm, w)
+	return q
+}
+
+// encode makes q the query that is a rotated vector of a squared length. It returns bounds of the lengths of what the code
+// misses and of what it has.
+func (c *codec) encode(q *hnsw.Query, v []float32, norm float32, w *searcher) (missed, size float32) {
 	w.natural = resize(w.natural, c.dim)
 	q.Code = resize(q.Code, c.codeSize)
-	info := c.code(q.Code, w.vector, w.natural)
-	q.Scale, q.Norm, q.Sum = info.scale, info.norm, vector.DotI8(q.Code, c.ones)
-	q.err = c.missedByInt8(info.scale)
-	q.size = float32(math.Sqrt(float64(info.norm))) + q.err
-	return q
+	q.Scale, q.Norm = vector.QuantizeI8(w.natural, v), norm
+	vector.PlaneQuery(q.Code, w.natural)
+	q.Sum = vector.DotI8(q.Code, c.ones)
+	missed = c.missedByInt8(q.Scale)
+	return missed, float32(math.Sqrt(float64(norm))) + missed
 }
 
 // score is what a hit gets: of the query as it was given and a vector as it is stored.
@@ -212,24 +234,24 @@ func (c *codec) asScore(q *query, distance float32) float32 {
 	return -distance
 }
 
-// slack is by how much the score of a row can be better than its estimate says: by the Cauchy–Schwarz inequality, from
-// what the codes of the query and of the row miss, and from the length of the row.
-func (c *codec) slack(q *query, rowMissed, rowNorm float32) float32 {
-	e := q.err*float32(math.Sqrt(float64(rowNorm))) + q.size*rowMissed
-	e += 1e-5 * (q.size + 1) * float32(math.Sqrt(float64(rowNorm))) // of the arithmetic in float32
+// best is the best score that a row can have whose int8 code is at a distance: by the Cauchy–Schwarz inequality, from what the
+// codes of the query and of the row miss, and from the length of the row.
+func (c *codec) best(q *query, distance float32, row tailInfo) float32 {
+	length := float32(math.Sqrt(float64(row.norm)))
+	e := q.err*length + q.size*c.missedByInt8(row.scale)
+	e += 1e-5 * (q.size + 1) * length // of the arithmetic in float32
 	if c.metric == L2 {
-		return 2*e + 1e-5*rowNorm
+		e = 2*e + 1e-5*row.norm
 	}
-	return e
+	return orBest(c.asScore(q, distance) + e)
 }
 
-// margin is by how much the score of a row is hardly ever better than the estimate by all planes of its code: three times
-// the standard deviation, of unit vectors. Where lengths differ it is not known beforehand, and is without bound.
-func (c *codec) margin() float32 {
-	if c.metric != Cosine || c.dim < 64 {
+// orBest is the bound of a row of which nothing is known, for vectors too long for the arithmetic of a bound.
+func orBest(score float32) float32 {
+	if math.IsNaN(float64(score)) {
 		return float32(math.Inf(1))
 	}
-	return float32(3 * 0.107 / math.Sqrt(float64(c.dim)))
+	return score
 }
 
 // missedByInt8 bounds the length of what an int8 code misses: half a step in each component.

@@ -97,11 +97,19 @@ func (x *coderIndex) distance(q *query, row uint32) float32 {
 	return x.codec.distance(float32(vector.DotI8(q.Code, x.codes[row]))*info.scale*q.Scale, info.norm)
 }
 
-func (x *coderIndex) distances(_ *searcher, q *query, ids []uint32, out, missed, norms []float32) {
+func (x *coderIndex) prepare(*searcher, *query) {}
+
+func (x *coderIndex) bounds(_ *searcher, q *query, ids []uint32, out []float32) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for i, id := range ids {
-		out[i] = x.distance(q, id)
-		missed[i], norms[i] = x.codec.missedByInt8(x.info[id].scale), x.info[id].norm
+		out[i] = x.codec.best(q, x.distance(q, id), x.info[id])
 	}
+}
+
+// margin is the bound itself, which is narrow for codes of eight bits.
+func (x *coderIndex) margin(q *query, row uint32) float32 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.codec.best(q, 0, x.info[row]) - x.codec.asScore(q, 0)
 }

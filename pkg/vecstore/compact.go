@@ -225,6 +225,9 @@ func (c *compaction) linkBlock() (err error) {
 	n := c.next
 	e := n.engine.Load()
 	if e == nil {
+		if err := c.s.fill(c.sp, n, 0, c.s.centreRows(n)); err != nil {
+			return err
+		}
 		if e, err = c.s.makeEngine(c.sp, n); err != nil {
 			return err
 		}

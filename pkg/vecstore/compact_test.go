@@ -206,8 +206,8 @@ func TestRecallAfterReplacement(t *testing.T) {
 		t.Helper()
 		feed(t, f.s, h, h.last())
 		must(t, f.s.Link(context.Background(), "s"))
-		got := f.recall(100, 10, all, func(v []float32) (vecstore.Result, error) {
-			return f.s.Search("s", vecstore.Query{Vector: v, K: 10, MinScore: anyScore, Now: testNow, Ef: 14})
+		got := f.recall(500, 10, all, func(v []float32) (vecstore.Result, error) {
+			return f.s.Search("s", vecstore.Query{Vector: v, K: 10, MinScore: anyScore, Now: testNow, Ef: 24})
 		})
 		if t.Logf("%s: recall %.4f", what, got); got < least {
 			t.Errorf("%s: recall is %.4f, and should be %.4f", what, got, least)

@@ -3,7 +3,6 @@ package vecstore
 import (
 	"cmp"
 	"iter"
-	"math"
 	"slices"
 )
 
@@ -41,14 +40,13 @@ func all(n uint32) iter.Seq[uint32] {
 
 // bounds appends those of rows of the index, as far as they may be hits.
 func (p *pursuit) bounds(bounds []bound, rows iter.Seq[uint32]) []bound {
-	w, c := p.w, p.sp.codec
+	w := p.w
 	w.room(blockRows)
 	ids := w.ids[:0]
 	flush := func() {
-		p.index.distances(w, p.query, ids, w.dist, w.missed, w.norms)
+		p.index.bounds(w, p.query, ids, w.dist)
 		for i, id := range ids {
-			score := c.asScore(p.query, w.dist[i]) + c.slack(p.query, w.missed[i], w.norms[i])
-			bounds = append(bounds, bound{id, orBest(score)})
+			bounds = append(bounds, bound{id, w.dist[i]})
 		}
 		ids = ids[:0]
 	}
@@ -74,19 +72,10 @@ func (p *pursuit) tailBounds(bounds []bound) (all []bound, ok bool) {
 			if !p.visible(first + uint32(i)) {
 				continue // no hit; or not applied, and its info may be on its way
 			}
-			score := c.asScore(p.query, x) + c.slack(p.query, c.missedByInt8(info[i].scale), info[i].norm)
-			bounds = append(bounds, bound{first + uint32(i), orBest(score)})
+			bounds = append(bounds, bound{first + uint32(i), c.best(p.query, x, info[i])})
 		}
 	})
 	return bounds, ok
-}
-
-// orBest is the bound of a row of which nothing is known, for vectors too long for the arithmetic of a bound.
-func orBest(score float32) float32 {
-	if math.IsNaN(float64(score)) {
-		return float32(math.Inf(1))
-	}
-	return score
 }
 
 // exact finds the true nearest rows: it compares the stored vectors of the most promising rows with the query, in the

@@ -19,6 +19,7 @@ func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) 
 	defer e.release()
 	p.index, p.linked, p.high, p.chunks = e.index, e.linked()-behind, g.high.Load(), g.tail.chunks.Load()
 	p.query = sp.codec.query(w, q.Vector)
+	p.index.prepare(w, p.query)
 	if q.Filter != nil {
 		if p.match, _, err = s.matches(sp, g, q.Filter, p.high); err != nil {
 			return Result{}, err

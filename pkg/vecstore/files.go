@@ -29,9 +29,11 @@ func (s *Shard) columnsHeader(sp *space, generation uint32) columns.Header {
 }
 
 // createColumns makes the next column file of a space, which the manifest does not name yet.
-func (s *Shard) createColumns(sp *space) (*columns.File, error) {
+func (s *Shard) createColumns(sp *space, centre []float32) (*columns.File, error) {
 	n := sp.generations.Add(1)
-	return columns.Create(s.opt.FS, filepath.Join(s.dir, columnsName(sp.number, n)), s.columnsHeader(sp, n))
+	h := s.columnsHeader(sp, n)
+	h.Centre = centre
+	return columns.Create(s.opt.FS, filepath.Join(s.dir, columnsName(sp.number, n)), h)
 }
 
 // nameEngine makes the file of an engine the one of its space in the manifest, which has none when e is nil, and stores a

@@ -18,9 +18,13 @@ type graph struct {
 	codec *codec
 	file  *columns.File
 	hnsw  *hnsw.Graph
+	// centre is what codes are relative to, rotated; nil for the origin. reach is its length.
+	centre []float32
+	reach  float32
 	// Of who links. slots is the number of slots for upper lists that are given out.
 	slots    uint32
 	encoders []*encoder // one a thread
+	fresh    fresh
 }
 
 // layout is that of the columns of a space.
@@ -30,6 +34,8 @@ func (c *codec) layout(cfg hnsw.Config) columns.Layout {
 
 func newGraph(g *generation, file *columns.File, cfg hnsw.Config) *graph {
 	x := &graph{gen: g, codec: g.space.codec, file: file, slots: uint32(file.State().Slots.Load())}
+	x.centre = file.Header().Centre
+	x.reach = float32(math.Sqrt(vector.SumSquares(x.centre)))
 	n := uint32(file.State().Linked.Load())
 	x.hnsw = hnsw.New(cfg, x, x, n)
 	if row, _, ok := x.hnsw.EntryPoint(); n > 0 && (!ok || row >= n) {
@@ -88,15 +94,24 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// fresh are the rows that are being linked, relative to the centre, as queries of int8 codes in the order of the planes.
+type fresh struct {
+	from  uint32
+	codes []int8
+	info  []tailInfo
+}
+
 // encode writes the bit planes of rows of the tail to the columns.
 func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 	for len(x.encoders) < threads {
 		x.encoders = append(x.encoders, newEncoder(x.codec))
 	}
-	hnsw.Spread(threads, int(to-from), func(thread, i int) {
+	n := int(to - from)
+	x.fresh = fresh{from: from, codes: resize(x.fresh.codes, n*x.codec.codeSize), info: resize(x.fresh.info, n)}
+	hnsw.Spread(threads, n, func(thread, i int) {
 		row := from + uint32(i)
 		if x.gen.meta.at(row).born.Load() == void {
-			b.Info(row).Missed = float32(math.NaN()) // so that it stays one after the process has died
+			b.Info(row).Missed = columns.NoBound // so that it stays one after the process has died
 			return
 		}
 		x.encodeRow(b, row, x.encoders[thread])
@@ -121,6 +136,13 @@ func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	code, info := x.gen.tail.code(row)
 	c.natural(e.natural, code)
 	vector.DequantizeI8(e.v, e.natural, info.scale)
+	norm := x.relate(e.v, info.norm)
+	i := int(row - x.fresh.from)
+	code = x.fresh.codes[i*c.codeSize : (i+1)*c.codeSize]
+	scale := vector.QuantizeI8(e.natural, e.v)
+	vector.PlaneQuery(code, e.natural)
+	x.fresh.info[i] = tailInfo{scale: scale, norm: norm}
+
 	first, all := vector.QuantizePlanes(e.code[:c.width], e.code[c.width:], e.v)
 	copy(b.Sketch(row), e.code)
 	copy(b.RestOf(row), e.code[c.sketch*c.width:])
@@ -131,12 +153,34 @@ func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	case planes:
 		out.Sketch = all
 	case 2:
-		out.Sketch = c.twoPlaneFactor(e.levels, code, info)
+		out.Sketch = c.twoPlaneFactor(e.levels, code, x.fresh.info[i])
 	}
-	out.Code, out.Norm = all, info.norm
+	out.Code, out.Norm = all, norm
 	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
 	f := float64(all)
-	out.Missed = float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))) + c.missedByInt8(info.scale)
+	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))))
+	out.Rounded = columns.BoundOf(c.missedByInt8(info.scale))
+}
+
+// relate makes a rotated vector of a squared length, in place, relative to the centre, and returns its squared length then.
+//
+// For the cosine, a vector is taken for one of length 1 for that, which it is but for rounding, or for being zero: so the inner
+// product with another one is 1 less half of their squared distance, whatever its length is.
+func (x *graph) relate(v []float32, norm float32) float32 {
+	if x.codec.metric == Cosine {
+		norm = 1
+	}
+	if x.centre == nil {
+		return norm
+	}
+	along := vector.Dot(v, x.centre)
+	for i, c := range x.centre {
+		v[i] -= c
+	}
+	if x.codec.metric == Cosine {
+		return max(1-2*along+x.reach*x.reach, 0)
+	}
+	return float32(vector.SumSquares(v))
 }
 
 // twoPlaneFactor is by what the levels of the first two planes, -3 to 3, are multiplied, so that the estimate is unbiased:
@@ -152,16 +196,13 @@ func (c *codec) twoPlaneFactor(levels, code []int8, info tailInfo) float32 {
 	return info.norm / dot
 }
 
-// Load implements hnsw.Rows. A row that is being linked is known by its int8 code, one of the graph by its planes.
+// Load implements hnsw.Rows. A row that is being linked is known by an int8 code, one of the graph by its planes.
 func (x *graph) Load(row uint32, q *hnsw.Query) {
-	if cap(q.Code) < x.codec.codeSize {
-		q.Code = make([]int8, x.codec.codeSize)
-	}
-	q.Code, q.Linking = q.Code[:x.codec.codeSize], true
-	if row >= x.hnsw.Len() {
-		code, info := x.gen.tail.code(row)
-		copy(q.Code, code)
-		q.Scale, q.Norm = info.scale, info.norm
+	n := x.codec.codeSize
+	q.Code, q.Linking = resize(q.Code, n), true
+	if i := int(row) - int(x.fresh.from); row >= x.hnsw.Len() {
+		copy(q.Code, x.fresh.codes[i*n:(i+1)*n])
+		q.Scale, q.Norm = x.fresh.info[i].scale, x.fresh.info[i].norm
 	} else {
 		b := x.file.Chunks()
 		x.unpack(q.Code, b, row)
@@ -192,7 +233,7 @@ func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
-			out[i] = info.Norm - 2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale
+			out[i] = q.Norm + info.Norm - 2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale
 		}
 		return
 	}
@@ -216,28 +257,80 @@ func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []
 		levels := 2*(first[i]<<rest+scratch[i]) - (1<<planes-1)*q.Sum
 		dot := float32(levels) * info.Code * q.Scale
 		if out[i] = -dot; squared {
-			out[i] = info.Norm - 2*dot
+			out[i] = q.Norm + info.Norm - 2*dot
 		}
 	}
 }
 
-// squared tells whether rows are compared by the squared Euclidean distance, less the norm of the query, or by the inner
-// product.
+// squared tells whether rows are compared by the squared Euclidean distance or by the inner product. From a centre, the cosine
+// of unit vectors is by the former.
 func (x *graph) squared(q *hnsw.Query) bool {
-	return x.codec.metric == L2 || q.Linking && x.codec.metric == Dot
+	return x.codec.metric != Dot || q.Linking
 }
 
-func (x *graph) distances(s *searcher, q *query, ids []uint32, out, missed, norms []float32) {
-	x.Distances(&q.Query, ids, out, s.scratch)
-	b := x.file.Chunks()
-	for i, id := range ids {
-		info := b.Info(id)
-		missed[i], norms[i] = info.Missed, info.Norm
-	}
+// prepare implements index.
+func (x *graph) prepare(s *searcher, q *query) {
+	s.vector = append(s.vector[:0], q.turned...)
+	norm := x.relate(s.vector, q.Norm)
+	q.near.err, q.near.size = x.codec.encode(&q.near.Query, s.vector, norm, s)
 }
 
 func (x *graph) search(s *searcher, q *query, k, ef int, hide func(uint32) bool) ([]hnsw.Candidate, int) {
-	return x.hnsw.Search(s.graph, &q.Query, ef, k, hide)
+	found, compared := x.hnsw.Search(s.graph, &q.near.Query, ef, k, hide)
+	for i := range found {
+		found[i].Distance = x.distance(q, found[i].Distance)
+	}
+	return found, compared
+}
+
+// distance turns one of the graph into one of codec.distance.
+func (x *graph) distance(q *query, d float32) float32 {
+	switch x.codec.metric {
+	case Cosine:
+		return d/2 - 1
+	case L2:
+		return d - q.Norm
+	}
+	return d
+}
+
+func (x *graph) bounds(s *searcher, q *query, ids []uint32, out []float32) {
+	x.Distances(&q.near.Query, ids, out, s.scratch)
+	b, near := x.file.Chunks(), &q.near
+	for i, id := range ids {
+		info := b.Info(id)
+		length := float32(math.Sqrt(float64(info.Norm)))
+		// As in codec.best. What the int8 code of the row missed is in the norm, too: by the inner product with the centre, or
+		// with the vector itself.
+		in := x.reach
+		if x.codec.metric == L2 {
+			in = length
+		}
+		e := near.err*length + near.size*info.Missed.Float32() + (near.size+in)*info.Rounded.Float32()
+		e += 1e-5 * (near.size + 1) * (length + x.reach)
+		switch x.codec.metric {
+		case Cosine:
+			out[i] = orBest(1 - out[i]/2 + e)
+		case L2:
+			out[i] = orBest(-out[i] + 2*e + 1e-5*info.Norm)
+		default:
+			out[i] = orBest(-out[i] + e)
+		}
+	}
+}
+
+// margin is three times the standard deviation of the inner product of a query and a code of four bits. Those of few
+// components are not spread evenly enough for it.
+func (x *graph) margin(q *query, row uint32) float32 {
+	if x.codec.dim < 64 {
+		return float32(math.Inf(1))
+	}
+	lengths := float64(q.near.Norm) * float64(x.file.Chunks().Info(row).Norm)
+	e := float32(3 * 0.107 * math.Sqrt(lengths/float64(x.codec.dim)))
+	if x.codec.metric == L2 {
+		return 2 * e
+	}
+	return e
 }
 
 // Links implements hnsw.Memory.

@@ -15,11 +15,15 @@ type index interface {
 	linked() uint32
 	// link takes the rows from linked() to to, which are settled and in the tail.
 	link(to uint32, threads int) error
+	// prepare is called with each query before it is asked.
+	prepare(s *searcher, q *query)
 	// search returns up to k rows near to q, nearest first, that hide does not say true of, and how many it compared. It
-	// compares more of them when ef is larger.
+	// compares more of them when ef is larger. Distances are those of codec.distance.
 	search(s *searcher, q *query, k, ef int, hide func(uint32) bool) (found []hnsw.Candidate, compared int)
-	// distances sets out[i] to the distance of the row ids[i], and missed[i] to the length of what its code misses.
-	distances(s *searcher, q *query, ids []uint32, out, missed, norms []float32)
+	// bounds sets out[i] to the best score that the row ids[i] can have.
+	bounds(s *searcher, q *query, ids []uint32, out []float32)
+	// margin is by how much the score of a row that search found is hardly ever better than its distance says.
+	margin(q *query, row uint32) float32
 	// acquire keeps the memory of the index until release; it fails when the index is gone.
 	acquire() bool
 	release()
@@ -33,8 +37,6 @@ type searcher struct {
 	query   query
 	ids     []uint32
 	dist    []float32
-	missed  []float32
-	norms   []float32
 	scratch []int32
 	vector  []float32
 	natural []int8
@@ -55,8 +57,7 @@ func newSearcher() *searcher { return &searcher{graph: hnsw.NewSearcher()} }
 
 func (w *searcher) room(n int) {
 	if cap(w.ids) < n {
-		w.ids, w.scratch = make([]uint32, n), make([]int32, 2*n)
-		w.dist, w.missed, w.norms = make([]float32, n), make([]float32, n), make([]float32, n)
+		w.ids, w.dist, w.scratch = make([]uint32, n), make([]float32, n), make([]int32, 2*n)
 	}
 }
 

@@ -238,12 +238,13 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 	return nil
 }
 
-// makeEngine makes the index of a generation that has none yet. Its file is not named in the manifest.
+// makeEngine makes the index of a generation that has none yet, of whose rows the first centreRows are in the tail. Its file is
+// not named in the manifest.
 func (s *Shard) makeEngine(sp *space, g *generation) (*engine, error) {
 	if sp.def.Engine == EngineCoder {
 		return &engine{newCoder(g)}, nil
 	}
-	file, err := s.createColumns(sp)
+	file, err := s.createColumns(sp, g.centre(sp.codec, s.centreRows(g)))
 	if err != nil {
 		return nil, err
 	}

@@ -177,6 +177,9 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 		return res, fmt.Errorf("%w: space %q has dimension %d, the query has %d", ErrDimension, sp.def.Name, sp.codec.dim, len(raw))
 	}
 	p.query = sp.codec.query(w, raw)
+	if p.index != nil {
+		p.index.prepare(w, p.query)
+	}
 	if q.K <= 0 {
 		return Result{Exact: true}, nil
 	}
@@ -311,12 +314,8 @@ func (p *pursuit) nearest() (Result, error) {
 		return Result{}, errMovedOn
 	}
 	final := NewTopK(want, p.q.MinScore)
-	margin := p.sp.codec.margin()
 	for _, c := range best.sorted() {
-		if !final.Wants(p.sp.codec.asScore(p.query, -c.score) + margin) {
-			break // neither this one nor those behind it will be among the best
-		}
-		if !p.visible(c.row) {
+		if !final.Wants(p.sp.codec.asScore(p.query, -c.score)+p.margin(c.row)) || !p.visible(c.row) {
 			continue
 		}
 		score, err := p.rate(c.row)
@@ -327,6 +326,14 @@ func (p *pursuit) nearest() (Result, error) {
 	}
 	rows, err := p.hits(final.sorted())
 	return Result{Rows: rows, Searched: compared + int(p.high-p.linked)}, err
+}
+
+// margin is by how much the score of a candidate may be better than its distance says.
+func (p *pursuit) margin(row uint32) float32 {
+	if row >= p.linked {
+		return float32(math.Inf(1))
+	}
+	return p.index.margin(p.query, row)
 }
 
 // want is how many rows are looked for: one more when the observation itself, in another version, may be among them.

@@ -1,10 +1,10 @@
 package vecstore
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
@@ -115,7 +115,7 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 // gaveUp tells whether the columns have a row as one that was given up.
 func (s *space) gaveUp(row uint32) bool {
 	x, ok := s.graph()
-	return ok && math.IsNaN(float64(x.file.Chunks().Info(row).Missed))
+	return ok && x.file.Chunks().Info(row).Missed == columns.NoBound
 }
 
 // giveUp makes a row that cannot be applied one that never was.

@@ -1,14 +1,37 @@
 package columns
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // Info is what goes with the codes of a row.
 type Info struct {
 	// Sketch and Code are by what the signs, and the levels, of a code are to be multiplied for its vector.
 	Sketch, Code float32
-	// Norm is the squared length of the vector, and Missed bounds the length of what the code misses of it.
-	Norm, Missed float32
+	// Norm is the squared length of the vector, less the centre.
+	Norm float32
+	// Missed bounds the length of what the code misses of what it was made from, and Rounded that of what that misses of the
+	// vector.
+	Missed, Rounded Bound
 }
+
+// Bound is the upper half of a float32: a number that is not below the one it stands for, and at most a 128th above.
+type Bound uint16
+
+// NoBound stands for a number that there is not.
+const NoBound Bound = 0x7fc0
+
+// BoundOf returns the bound of a number that is not negative.
+func BoundOf(x float32) Bound {
+	if x != x {
+		return NoBound
+	}
+	return Bound((math.Float32bits(x) + 0xffff) >> 16)
+}
+
+// Float32 returns the number; that of NoBound is no number.
+func (b Bound) Float32() float32 { return math.Float32frombits(uint32(b) << 16) }
 
 // Chunks is a snapshot of the rows that were there when it was taken. It never changes; rows that Grow adds are in
 // later ones. Its slices point into the mapped file, with the lifetime that the package comment says.

@@ -54,10 +54,11 @@ func Create(fsys vfs.FS, path string, h Header) (*File, error) {
 	return f, nil
 }
 
-// Open opens the file at path if its header is that of want; its chunks may be cut otherwise. What its process did last
+// Open opens the file at path if its header is that of want; its chunks may be cut otherwise, and its centre is its own. What its process did last
 // may be there in part: the words of State tell the owner what to repair. Checksums that were stored with Seal are read,
 // for Verify; the first Grow removes them from the disk.
 func Open(fsys vfs.FS, path string, want Header) (*File, error) {
+	want.Centre = nil
 	f, err := begin(fsys, path, want, fsys.Open, (*File).load)
 	if err != nil {
 		return nil, fmt.Errorf("opening columns %s: %w", path, err)
@@ -98,6 +99,11 @@ func (f *File) format() error {
 	if _, err := f.file.WriteAt(appendHeader(nil, f.header), 0); err != nil {
 		return err
 	}
+	if len(f.header.Centre) > 0 {
+		if _, err := f.file.WriteAt(f.header.centre(), centreOffset); err != nil {
+			return err
+		}
+	}
 	f.chunks.Store(newChunks(f.header.Layout))
 	return f.mapHead()
 }
@@ -115,7 +121,7 @@ func (f *File) load() error {
 	if size < headerBytes {
 		return fmt.Errorf("%w: the file has %d bytes, its header alone has %d", ErrCorrupt, size, headerBytes)
 	}
-	b := make([]byte, fixedBytes)
+	b := make([]byte, headerBytes)
 	if _, err := f.file.ReadAt(b, 0); err != nil {
 		return err
 	}
@@ -124,6 +130,9 @@ func (f *File) load() error {
 		return err
 	}
 	if err := h.check(f.header); err != nil {
+		return err
+	}
+	if h.Centre, err = parseCentre(b, h); err != nil {
 		return err
 	}
 	f.header = h

@@ -1,10 +1,14 @@
 package columns
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +48,7 @@ func TestCreateGrowOpen(t *testing.T) {
 		if s.Rows.Load() != 2500 || s.Linked.Load() != 2000 || s.Linking.Load() != 2100 || s.Slots.Load() != 200 || s.Entry != 17 {
 			t.Error("the state changed")
 		}
-		if f.Header() != header(small()) || f.Path() != path || f.Chunks().Rows() != 3072 || f.Sealed() {
+		if !reflect.DeepEqual(f.Header(), header(small())) || f.Path() != path || f.Chunks().Rows() != 3072 || f.Sealed() {
 			t.Errorf("it was opened with %d rows as %+v", f.Chunks().Rows(), f.Header())
 		}
 		checkAll(t, f, 2500)
@@ -277,4 +281,39 @@ func TestGrowthUnderReaders(t *testing.T) {
 		wg.Wait()
 		ok(t, f.Close())
 	})
+}
+
+// The centre is what it was, or the file is damaged, whoever used it last.
+func TestCentre(t *testing.T) {
+	mem := vfs.NewMem()
+	for name, h := range map[string]Header{"origin": {Layout: small()}, "large": header(layoutFor(MaxCentre, 5, 0)), "none": header(layoutFor(MaxCentre+1, 5, 0))} {
+		f, err := Create(mem, name, h)
+		ok(t, err)
+		ok(t, f.Close())
+		want := h.Centre
+		h.Centre = nil
+		f, err = Open(mem, name, h)
+		ok(t, err)
+		if got := f.Header().Centre; !slices.Equal(got, want) {
+			t.Errorf("%s: a centre of %d numbers is one of %d", name, len(want), len(got))
+		}
+		ok(t, f.Close())
+	}
+	h := header(layoutFor(MaxCentre+1, 5, 0))
+	h.Centre = make([]float32, MaxCentre+1)
+	if _, err := Create(mem, "long", h); err == nil {
+		t.Error("a centre has no room and was taken")
+	}
+	ok(t, created(t, mem, "a.col", 1).Close())
+	b := contentOf(t, mem, "a.col")
+	for _, at := range []int{centreOffset, centreOffset + 4*small().Dim - 1} {
+		damaged := bytes.Clone(b)
+		damaged[at] ^= 1
+		file, err := mem.Create(fmt.Sprint(at))
+		ok(t, err)
+		_, err = file.WriteAt(damaged, 0)
+		ok(t, errors.Join(err, file.Close()))
+		_, err = Open(mem, fmt.Sprint(at), header(small()))
+		is(t, err, ErrCorrupt)
+	}
 }

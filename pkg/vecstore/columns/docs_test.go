@@ -83,6 +83,7 @@ func TestDocumentedHeader(t *testing.T) {
 		Epoch: "the epoch", Shard: 0x11121314, CreatedAt: 0x2122232425262728, Space: 0x31323334, Generation: 0x41424344,
 		Layout: Layout{Dim: 30, Sketch: 16, Rest: 40, Links: 5, UpperLinks: 3, ChunkShift: 11, SlotShift: 7},
 	}
+	h.Centre = centreOf(h.Layout)
 	b := appendHeader(nil, h)
 	checkTable(t, "\n## Header\n", b, []field{
 		{"magic of the columns", []byte(magic)},
@@ -100,7 +101,8 @@ func TestDocumentedHeader(t *testing.T) {
 		{"words of an upper list", u32(3)},
 		{"log2 of the rows of a chunk", u32(11)},
 		{"log2 of the slots of a chunk", u32(7)},
-		{"zero", make([]byte, 3964)},
+		{"CRC-32C of the centre", u32(crc32.Checksum(h.centre(), castagnoli))},
+		{"zero", make([]byte, 3960)},
 		{"CRC-32C of bytes 0 to 4091", u32(crc32.Checksum(b[:4092], castagnoli))},
 	})
 }
@@ -116,7 +118,8 @@ func TestDocumentedState(t *testing.T) {
 	s.Entry = 0x5152535455565758
 	s.Extra[0].Store(0x6162636465666768)
 	s.Extra[1].Store(0x7172737475767778)
-	checkTable(t, "\n## State\n", contentOf(t, mem, "a.col")[stateOffset:headerBytes], []field{
+	block := contentOf(t, mem, "a.col")
+	checkTable(t, "\n## State\n", block[stateOffset:centreOffset], []field{
 		{"chunks that are there", u64(2)},
 		{"rows that have been numbered", u64(0x1112131415161718)},
 		{"linked", u64(0x2122232425262728)},
@@ -124,7 +127,11 @@ func TestDocumentedState(t *testing.T) {
 		{"slots of upper lists that have been given out", u64(0x4142434445464748)},
 		{"entry", u64(0x5152535455565758)},
 		{"extra", append(u64(0x6162636465666768), u64(0x7172737475767778)...)},
-		{"zero", make([]byte, headerBytes-stateOffset-64)},
+		{"zero", make([]byte, stateBytes-64)},
+	})
+	checkTable(t, "\n## Centre\n", block[centreOffset:headerBytes], []field{
+		{"centre", f.Header().centre()},
+		{"zero", make([]byte, headerBytes-centreOffset-4*small().Dim)},
 	})
 	if n := unsafe.Sizeof(State{}); n != 8*stateWords {
 		t.Errorf("the state has %d bytes", n)
@@ -188,6 +195,7 @@ func TestDocumentedConstants(t *testing.T) {
 		"version":                                         strconv.Itoa(version),
 		"bytes of the header block":                       strconv.Itoa(headerBytes),
 		"offset of the state":                             strconv.Itoa(stateOffset),
+		"offset of the centre":                            strconv.Itoa(centreOffset),
 		"bytes of the longest epoch":                      strconv.Itoa(maxEpoch),
 		"bytes of a page, which chunks are a multiple of": strconv.Itoa(vfs.PageSize),
 		"alignment of a column":                           strconv.Itoa(columnAlign),

@@ -97,7 +97,8 @@ func headerFields() []dumpField {
 		{4, u32Field("words of an upper list")},
 		{4, u32Field("log2 of the rows of a chunk")},
 		{4, u32Field("log2 of the slots of a chunk")},
-		{fixedBytes - 128 - 4, plain("zero")},
+		{4, plain("CRC-32C of the centre")},
+		{fixedBytes - 132 - 4, plain("zero")},
 		{4, plain("CRC-32C")},
 		{8, u64Field("chunks")},
 		{8, u64Field("rows")},
@@ -107,7 +108,8 @@ func headerFields() []dumpField {
 		{8, u64Field("entry")},
 		{8, u64Field("extra")},
 		{8, u64Field("extra")},
-		{headerBytes - stateOffset - 8*stateWords, plain("zero")},
+		{stateBytes - 8*stateWords, plain("zero")},
+		{headerBytes - centreOffset, plain("centre, and zero")},
 	}
 }
 
@@ -124,12 +126,15 @@ func (d dumper) columns(size int64) error {
 	if err := d.fields(0, headerFields()); err != nil {
 		return err
 	}
-	b := make([]byte, stateOffset+8*stateWords)
+	b := make([]byte, headerBytes)
 	if _, err := d.r.ReadAt(b, 0); err != nil {
 		return err
 	}
 	h, err := parseHeader(b[:fixedBytes])
 	if err != nil {
+		return err
+	}
+	if _, err := parseCentre(b, h); err != nil {
 		return err
 	}
 	l := h.Layout
@@ -210,7 +215,9 @@ func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 func infoField(name string) func([]byte) string {
 	return func(b []byte) string {
 		float := func(at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
-		return fmt.Sprintf("%ssketch factor: %g, code factor: %g, norm: %g, missed: %g", name, float(0), float(4), float(8), float(12))
+		bound := func(at int) float32 { return Bound(binary.LittleEndian.Uint16(b[at:])).Float32() }
+		return fmt.Sprintf("%ssketch factor: %g, code factor: %g, norm: %g, missed: %g, rounded: %g",
+			name, float(0), float(4), float(8), bound(12), bound(14))
 	}
 }
 

@@ -57,12 +57,12 @@ func TestDumpOfLongCodes(t *testing.T) {
 		f, err := Create(mem, "a.col", header(layoutFor(dim, 5, 0)))
 		ok(t, err)
 		ok(t, f.Grow(1))
-		*f.Chunks().Info(0) = Info{Sketch: 0.5, Code: 1.5, Norm: 2.5, Missed: 3.5}
+		*f.Chunks().Info(0) = Info{Sketch: 0.5, Code: 1.5, Norm: 2.5, Missed: BoundOf(3.5), Rounded: BoundOf(0.75)}
 		f.State().Linking.Store(1)
 		ok(t, f.Close())
 		out, err := dumped(t, contentOf(t, mem, "a.col"))
 		ok(t, err)
-		if !strings.Contains(out, "row 0 sketch factor: 0.5, code factor: 1.5, norm: 2.5, missed: 3.5") {
+		if !strings.Contains(out, "row 0 sketch factor: 0.5, code factor: 1.5, norm: 2.5, missed: 3.5, rounded: 0.75") {
 			t.Errorf("dimension %d:\n%s", dim, out)
 		}
 	}

@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // A file is a header block and chunks back to back. All integers are little-endian.
 //
 //	header block, 65536 bytes
 //	   0    8  magic "ENGCOLS\n"
-//	   8    4  version, 1
+//	   8    4  version, 2
 //	  12    4  shard
 //	  16    8  creation time of the stream, Unix nanoseconds
 //	  24    4  space number
@@ -24,13 +25,14 @@ import (
 //	 116    4  words of an upper list
 //	 120    4  log2 of the rows of a chunk
 //	 124    4  log2 of the slots of a chunk
-//	 128 3964  zero
+//	 128    4  CRC-32C of the centre
+//	 132 3960  zero
 //	4092    4  CRC-32C of bytes 0..4092
 //	4096 4096  state (State)
-//	8192    …  zero
+//	8192    …  centre: a f32 for each dimension, where they have room, then zero
 //
 //	chunk, of R rows, a multiple of 65536 bytes, each column at a multiple of 64
-//	  heads        R × (sketch, f32 sketch factor, f32 code factor, f32 norm, f32 missed, zeros to a multiple of 64)
+//	  heads        R × (sketch, f32 sketch factor, f32 code factor, f32 norm, u16 missed, u16 rounded, zeros to a multiple of 64)
 //	  rest         R × bytes of the rest
 //	  sequences    R × u64
 //	  links        R × words of a base-layer list × u32
@@ -38,12 +40,16 @@ import (
 //	  upper lists  slots × words of an upper list × u32
 const (
 	magic      = "ENGCOLS\n"
-	version    = 1
+	version    = 2
 	maxEpoch   = 64
 	fixedBytes = 4096 // what never changes, with its checksum
 
 	stateOffset = fixedBytes
 	stateBytes  = 4096
+
+	centreSumOffset = 128
+
+	centreOffset = stateOffset + stateBytes
 
 	headerBytes = 65536 // a multiple of vfs.PageSize
 )
@@ -61,7 +67,13 @@ type Header struct {
 	Space      uint32
 	Generation uint32
 	Layout     Layout
+	// Centre is the point that the codes are relative to, Layout.Dim numbers, nil for the origin. It is the choice of who
+	// creates the file; who opens it reads what it is. There is room for MaxCentre numbers.
+	Centre []float32
 }
+
+// MaxCentre is the largest dimension of a centre.
+const MaxCentre = (headerBytes - centreOffset) / 4
 
 func appendHeader(dst []byte, h Header) []byte {
 	start := len(dst)
@@ -77,8 +89,41 @@ func appendHeader(dst []byte, h Header) []byte {
 	for _, v := range h.Layout.words() {
 		dst = binary.LittleEndian.AppendUint32(dst, v)
 	}
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(h.centre(), castagnoli))
 	dst = append(dst, make([]byte, start+fixedBytes-4-len(dst))...)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+// centre returns the bytes of the centre as they are in the file: zeros for the origin, nothing where there is no room.
+func (h Header) centre() []byte {
+	if h.Layout.Dim > MaxCentre {
+		return nil
+	}
+	b := make([]byte, 0, 4*h.Layout.Dim)
+	for _, x := range h.Centre {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b[:4*h.Layout.Dim]
+}
+
+// parseCentre reads the centre from the header block, whose header has been parsed as h.
+func parseCentre(block []byte, h Header) ([]float32, error) {
+	if h.Layout.Dim > MaxCentre {
+		return nil, nil
+	}
+	b := block[centreOffset : centreOffset+4*h.Layout.Dim]
+	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(block[centreSumOffset:]) {
+		return nil, fmt.Errorf("%w: the checksum of the centre is wrong", ErrCorrupt)
+	}
+	centre, origin := make([]float32, h.Layout.Dim), true
+	for i := range centre {
+		bits := binary.LittleEndian.Uint32(b[4*i:])
+		centre[i], origin = math.Float32frombits(bits), origin && bits == 0
+	}
+	if origin {
+		return nil, nil
+	}
+	return centre, nil
 }
 
 func (l Layout) words() [7]uint32 {
@@ -88,6 +133,9 @@ func (l Layout) words() [7]uint32 {
 func (h Header) validate() error {
 	if len(h.Epoch) > maxEpoch {
 		return fmt.Errorf("an epoch of %d bytes; it can have %d", len(h.Epoch), maxEpoch)
+	}
+	if n := len(h.Centre); n != 0 && (n != h.Layout.Dim || n > MaxCentre) {
+		return fmt.Errorf("a centre of %d numbers in %d dimensions; it can have as many, up to %d", n, h.Layout.Dim, MaxCentre)
 	}
 	return h.Layout.validate()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"testing"
 
 	"github.com/engram-memory/engram/pkg/vfs"
@@ -31,7 +32,7 @@ func FuzzHeader(f *testing.F) {
 					t.Errorf("%+v", h.Layout)
 				}
 				again, err := parseHeader(appendHeader(nil, h))
-				if err != nil || again != h {
+				if err != nil || !reflect.DeepEqual(again, h) {
 					t.Errorf("%+v, %v", again, err)
 				}
 			} else if !typed(err) {

@@ -19,7 +19,19 @@ func small() Layout {
 }
 
 func header(l Layout) Header {
-	return Header{Epoch: "epoch", Shard: 3, CreatedAt: 1_700_000_000_000_000_001, Space: 7, Generation: 2, Layout: l}
+	return Header{Epoch: "epoch", Shard: 3, CreatedAt: 1_700_000_000_000_000_001, Space: 7, Generation: 2, Layout: l, Centre: centreOf(l)}
+}
+
+// centreOf returns one that is not the origin.
+func centreOf(l Layout) []float32 {
+	if l.Dim > MaxCentre {
+		return nil
+	}
+	centre := make([]float32, l.Dim)
+	for i := range centre {
+		centre[i] = float32(i) - 0.5
+	}
+	return centre
 }
 
 // each runs a test on the real file system and in memory, and finds files and mappings that were left open.
@@ -119,7 +131,7 @@ func fill(c *Chunks, row uint32) {
 			code[i] = byte(rng.Uint32())
 		}
 	}
-	*c.Info(row) = Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: 0.25}
+	*c.Info(row) = Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)}
 	for i := range c.Links(row) {
 		c.Links(row)[i] = rng.Uint32()
 	}
@@ -144,7 +156,7 @@ func holds(c *Chunks, row uint32) bool {
 			same = same && v == byte(rng.Uint32())
 		}
 	}
-	same = same && *c.Info(row) == Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: 0.25} && len(c.Links(row)) == 5
+	same = same && *c.Info(row) == Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)} && len(c.Links(row)) == 5
 	for _, v := range c.Links(row) {
 		same = same && v == rng.Uint32()
 	}

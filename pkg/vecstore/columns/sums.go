@@ -15,7 +15,7 @@ import (
 // The file of checksums is written when a column file is closed cleanly.
 //
 //	 0   8  magic "ENGCSUM\n"
-//	 8   4  version, 1
+//	 8   4  version, 2
 //	12   4  bytes of a block, 262144
 //	16   8  bytes of the column file
 //	24   4  number of checksums
@@ -27,7 +27,7 @@ import (
 // which may be shorter.
 const (
 	sumsMagic   = "ENGCSUM\n"
-	sumsVersion = 1
+	sumsVersion = 2
 	sumsHeader  = 32
 	blockBytes  = 256 << 10
 )
