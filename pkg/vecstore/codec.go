@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
-	"strconv"
 	"unsafe"
 
 	"github.com/engram-memory/engram/pkg/event"
@@ -48,10 +46,6 @@ const planes = 4
 // dimension, and with each bit: these are the numbers that keep it below 0.03 of the lengths of the vectors, down to a
 // dimension of 16.
 func sketchPlanes(dim int) int {
-	if x := os.Getenv("XPLANES"); x != "" {
-		n, _ := strconv.Atoi(x)
-		return n
-	}
 	switch {
 	case dim >= 640:
 		return 1

@@ -86,7 +86,7 @@ func (s *Shard) maintain(ctx context.Context, now time.Time) error {
 			errs = append(errs, fmt.Errorf("compacting space %q: %w", sp.def.Name, err))
 		}
 	}
-	errs = append(errs, s.scrub(ctx, now))
+	errs = append(errs, s.log.Cool(now), s.scrub(ctx, now))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

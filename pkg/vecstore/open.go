@@ -88,7 +88,7 @@ func (s *Shard) open(out *Recovery) error {
 	clean := m.State == manifest.Clean && mode == rows.Verified
 	r := &replayer{s: s, out: out, columns: clean || mode == rows.Trusted, trusted: mode == rows.Trusted}
 	s.log, out.Recovery, err = rows.Open(s.opt.FS, s.dir, s.src, rows.Options{
-		Mode: mode, SegmentSize: s.opt.SegmentSize, HashKey: m.HashKey, Segments: m.Segments, NextID: m.NextID,
+		Mode: mode, SegmentSize: s.opt.SegmentSize, Maps: s.opt.Maps, HashKey: m.HashKey, Segments: m.Segments, NextID: m.NextID,
 		Commit: s.commitSegments, Replay: r.entry, Restart: r.restart,
 	})
 	if err != nil {

@@ -37,9 +37,18 @@ type Options struct {
 	LinkThreads int
 	// OnLink, if it is set, is told how long linking so many rows took.
 	OnLink func(rows int, took time.Duration)
+	// Maps, if it is set, bounds how much of the row log is mapped into memory, in all shards that share it. Default: 256 MiB of
+	// its own.
+	Maps *Maps
 	// Linking, if it is set, bounds the threads that link in all shards that share it.
 	Linking *Linking
 }
+
+// Maps bounds how much of row logs is mapped into memory.
+type Maps = rows.Maps
+
+// NewMaps allows so many bytes, in all shards that share it.
+func NewMaps(bytes int64) *Maps { return rows.NewMaps(bytes) }
 
 func (o *Options) fill() {
 	if o.FS == nil {
@@ -66,6 +75,9 @@ func (o *Options) fill() {
 	}
 	if o.LinkThreads <= 0 {
 		o.LinkThreads = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	}
+	if o.Maps == nil {
+		o.Maps = NewMaps(256 << 20)
 	}
 	if o.Linking == nil {
 		o.Linking = NewLinking(o.LinkThreads)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
 // Query is what Search looks for.
@@ -298,6 +299,7 @@ func (p *pursuit) nearest() (Result, error) {
 		return p.exact(p.everything())
 	}
 	best := NewTopK(shortlist, float32(math.Inf(-1)))
+	p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(found[0].Row).ref.Load()))
 	for _, c := range found {
 		if c.Row < p.linked { // what was linked meanwhile is scanned below
 			best.Offer(c.Row, -c.Distance)
@@ -314,7 +316,11 @@ func (p *pursuit) nearest() (Result, error) {
 		return Result{}, errMovedOn
 	}
 	final := NewTopK(want, p.q.MinScore)
-	for _, c := range best.sorted() {
+	candidates := best.sorted()
+	for i, c := range candidates {
+		if i+1 < len(candidates) {
+			p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(candidates[i+1].row).ref.Load()))
+		}
 		if !final.Wants(p.sp.codec.asScore(p.query, -c.score)+p.margin(c.row)) || !p.visible(c.row) {
 			continue
 		}
@@ -324,8 +330,8 @@ func (p *pursuit) nearest() (Result, error) {
 		}
 		final.Offer(c.row, score)
 	}
-	rows, err := p.hits(final.sorted())
-	return Result{Rows: rows, Searched: compared + int(p.high-p.linked)}, err
+	hits, err := p.hits(final.sorted())
+	return Result{Rows: hits, Searched: compared + int(p.high-p.linked)}, err
 }
 
 // margin is by how much the score of a candidate may be better than its distance says.

@@ -9,3 +9,9 @@ func Prefetch(p unsafe.Pointer) { prefetch(p) }
 
 //go:noescape
 func prefetch(p unsafe.Pointer)
+
+// PrefetchAll asks for the n bytes at p. Nothing needs to be there: what cannot be read is not.
+func PrefetchAll(p unsafe.Pointer, n int) { prefetchAll(p, uintptr(n)) }
+
+//go:noescape
+func prefetchAll(p unsafe.Pointer, n uintptr)

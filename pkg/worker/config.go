@@ -50,6 +50,8 @@ type IndexConfig struct {
 	// GraphRows and TailBytes say what is scanned, and how much memory that may take.
 	GraphRows int   `yaml:"graph_rows" default:"10000" usage:"rows from which on a space gets a graph; smaller ones are scanned"`
 	TailBytes int64 `yaml:"tail_bytes" default:"134217728" usage:"memory for the codes of spaces without a graph, those that were not searched for longest are let go; the shards share it evenly"`
+	// MapBytes is of all shards together.
+	MapBytes int64 `yaml:"map_bytes" default:"268435456" usage:"memory into which the parts of the row log are mapped that are read most; the kernel takes it back when it needs it; 0 for none"`
 	// Compress is of the row log.
 	Compress bool `yaml:"compress" default:"false" usage:"compress the segments of the row log that a compaction writes anew, and all closed ones with engram compact: less disk, slower reads"`
 	// LinkThreads are those of all shards together.
@@ -169,6 +171,7 @@ func (c *Config) validate() error {
 	check(c.Index.KeepVersions >= 0, "index.keep_versions is %v; it cannot be negative", c.Index.KeepVersions)
 	check(c.Index.GraphRows > 0 && c.Index.GraphRows <= maxGraphRows, "index.graph_rows is %d; it can be 1 to %d", c.Index.GraphRows, maxGraphRows)
 	check(c.Index.TailBytes >= 1<<20, "index.tail_bytes is %d; it must be at least 1 MiB", c.Index.TailBytes)
+	check(c.Index.MapBytes >= 0, "index.map_bytes is %d; it cannot be negative", c.Index.MapBytes)
 	check(c.Index.LinkThreads > 0 && c.Index.LinkThreads <= 1024, "index.link_threads is %d; it can be 1 to 1024, or 0 for one a core", c.Index.LinkThreads)
 	check(c.Index.AuditRate >= 0 && c.Index.AuditRate <= maxAuditRate, "index.audit_rate is %v; it can be 0 to %d", c.Index.AuditRate, maxAuditRate)
 	check(c.Index.AuditShare > 0 && c.Index.AuditShare <= 1, "index.audit_share is %v; it can be above 0 to 1; audit_rate 0 ends the audit", c.Index.AuditShare)

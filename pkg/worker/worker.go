@@ -49,6 +49,7 @@ type Worker struct {
 	search      searcher
 	auditor     *auditor
 	linking     *vecstore.Linking // threads of all shards; nil where each has its own
+	maps        *vecstore.Maps    // of the row logs of all shards
 
 	mu        sync.RWMutex
 	shards    []*shard
@@ -93,6 +94,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
+	w.maps = vecstore.NewMaps(opt.Config.Index.MapBytes)
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}
@@ -112,7 +114,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 // storeOptions returns the options of a shard's store.
 func (w *Worker) storeOptions() vecstore.Options {
 	opt := w.Config.store()
-	opt.Linking = w.linking
+	opt.Linking, opt.Maps = w.linking, w.maps
 	opt.OnLink = func(rows int, took time.Duration) { w.Metrics.HNSWInsert.Observe(took.Seconds() / float64(rows)) }
 	return opt
 }

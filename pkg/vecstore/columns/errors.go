@@ -1,6 +1,10 @@
 package columns
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/engram-memory/engram/pkg/vfs"
+)
 
 // The errors that those of this package wrap, beside those of the file system.
 var (
@@ -15,7 +19,7 @@ var (
 	// ErrFailed: a sync of the file failed, so that some of it may not be on the disk.
 	ErrFailed = errors.New("columns failed to reach the disk")
 	// ErrFault: the kernel could not supply a page of the file. It was shortened, or its disk is failing or full.
-	ErrFault = errors.New("a mapped page could not be read or written")
+	ErrFault = vfs.ErrFault
 	// ErrClosed: the owner has closed the file.
 	ErrClosed = errors.New("columns are closed")
 	// ErrTooLarge: more rows or wider ones than the format can hold.

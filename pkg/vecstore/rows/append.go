@@ -165,6 +165,7 @@ func (l *Log) write(records []byte, parts []added, entries []Entry, refs []Ref) 
 	}
 	l.ragged = false
 	f.length = offset
+	f.windows.grown(offset)
 	f.entries += uint32(len(entries))
 	l.bytes.Add(int64(len(records)))
 	return refs, nil
@@ -242,7 +243,7 @@ func (l *Log) create() (*file, error) {
 	if id > maxID {
 		return nil, fmt.Errorf("all %d ids of files are used up", maxID)
 	}
-	f := &file{fsys: l.fsys, dir: l.dir, id: id}
+	f := &file{fsys: l.fsys, dir: l.dir, id: id, windows: newWindows(l.opt.Maps)}
 	f.holds.Store(1)
 	err := f.make(l.src, &l.opt.HashKey)
 	if err == nil {

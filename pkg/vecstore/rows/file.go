@@ -26,6 +26,8 @@ type file struct {
 
 	holds   atomic.Int64
 	retired atomic.Bool
+
+	windows *windows
 }
 
 func (f *file) segPath() string { return filepath.Join(f.dir, segmentName(f.id)) }
@@ -49,7 +51,7 @@ func (f *file) release() error {
 	if f.holds.Add(-1) > 0 {
 		return nil
 	}
-	err := f.seg.Close()
+	err := errors.Join(f.windows.close(), f.seg.Close())
 	if f.retired.Load() {
 		err = errors.Join(err, f.remove())
 	}
@@ -90,7 +92,9 @@ func (f *file) read(r Ref, buf []byte) (Record, []byte, error) {
 		buf = make([]byte, n)
 	}
 	buf = buf[:cap(buf)]
-	if _, err := f.seg.ReadAt(buf[:n], r.Offset()); err == io.EOF {
+	if f.windows.read(f.seg, buf[:n], r.Offset()) {
+		// It did not take a system call.
+	} else if _, err := f.seg.ReadAt(buf[:n], r.Offset()); err == io.EOF {
 		return Record{}, buf, fmt.Errorf("%w: the record of %s at %d is cut off", ErrCorrupt, f.segPath(), r.Offset())
 	} else if err != nil {
 		return Record{}, buf, fmt.Errorf("reading a record of %s at %d: %w", f.segPath(), r.Offset(), err)

@@ -29,6 +29,7 @@ type world struct {
 	size int64
 	list []Segment
 	next uint32
+	maps *Maps
 	// commit, if it is set, is asked before a list is stored.
 	commit func() error
 
@@ -42,7 +43,7 @@ func newWorld(t testing.TB, size int64) *world { return &world{TB: t, fs: vfs.Ne
 func (w *world) options(mode Mode) Options {
 	w.entries, w.records, w.restarts = nil, nil, 0
 	return Options{
-		Mode: mode, SegmentSize: w.size, HashKey: testKey, Segments: w.list, NextID: w.next,
+		Mode: mode, SegmentSize: w.size, HashKey: testKey, Segments: w.list, NextID: w.next, Maps: w.maps,
 		Commit: func(list []Segment, next uint32) error {
 			if w.commit != nil {
 				if err := w.commit(); err != nil {

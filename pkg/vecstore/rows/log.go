@@ -119,6 +119,15 @@ func (l *Log) Read(r Ref, buf []byte) (Record, []byte, error) {
 	return rec, buf, err
 }
 
+// Prefetch has the record at a ref brought to the cache, if its memory is mapped. It does not wait.
+func (l *Log) Prefetch(r Ref) {
+	if t := l.files.Load(); t != nil {
+		if f := t.byID[r.File()]; f != nil {
+			f.windows.prefetch(r.Length(), r.Offset())
+		}
+	}
+}
+
 // hold returns the file of an id, which the caller releases.
 func (l *Log) hold(id uint32) (*file, error) {
 	for {
@@ -150,6 +159,7 @@ func (l *Log) missing(id uint32) error {
 func (l *Log) publish(order []*file, add []*file, remove ...*file) {
 	t := &table{order: order, byID: maps.Clone(l.files.Load().byID)}
 	for _, f := range add {
+		f.windows.grown(f.length)
 		t.byID[f.id] = f
 		l.bytes.Add(f.length)
 	}

@@ -163,6 +163,8 @@ func (o *opener) log() *Log {
 	t := &table{byID: map[uint32]*file{}}
 	for i, f := range o.files {
 		f.holds.Store(1)
+		f.windows = newWindows(o.opt.Maps)
+		f.windows.grown(f.length)
 		t.order = append(t.order, f.file)
 		t.byID[f.id] = f.file
 		o.out.Bytes += f.length

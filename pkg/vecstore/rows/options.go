@@ -37,6 +37,8 @@ type Options struct {
 	Mode Mode
 	// SegmentSize is the size in bytes at which a segment is closed, at most MaxSegment. Default: DefaultSegmentSize.
 	SegmentSize int64
+	// Maps, if it is set, is how much of the segments may be mapped into memory.
+	Maps *Maps
 	// HashKey, Segments and NextID are what the manifest says. NextID 0 stands for 1.
 	HashKey  HashKey
 	Segments []Segment

@@ -1,0 +1,225 @@
+package rows
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/vfs"
+)
+
+// Records that are read often are read from mapped memory, which takes a tenth of the time of a system call. A segment is
+// mapped in windows, and only those that are read from often, up to a bound for all logs of the process: the memory of a
+// large log is not all of the machine's.
+const (
+	windowBytes = 4 << 20 // a multiple of vfs.PageSize
+	// windowReads is how many reads a window must have seen between two coolings to be mapped.
+	windowReads = 64
+)
+
+// Maps bounds how much is mapped of all logs that share it.
+type Maps struct {
+	window int64 // bytes of a window
+	limit  int64
+	bytes  atomic.Int64
+	now    atomic.Uint32 // the time of the last cooling, in coolingUnit
+}
+
+// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how long they stay.
+const (
+	coolingUnit = 10 * time.Second
+	idleUnits   = 6
+)
+
+// NewMaps allows so many bytes.
+func NewMaps(limit int64) *Maps {
+	m := &Maps{window: windowBytes, limit: limit}
+	m.tell(time.Now())
+	return m
+}
+
+func (m *Maps) tell(now time.Time) { m.now.Store(uint32(now.Unix() / int64(coolingUnit/time.Second))) }
+
+// Bytes is how much is mapped.
+func (m *Maps) Bytes() int64 { return m.bytes.Load() }
+
+func (m *Maps) take() bool {
+	if m.bytes.Add(m.window) <= m.limit {
+		return true
+	}
+	m.bytes.Add(-m.window)
+	return false
+}
+
+func (m *Maps) give() { m.bytes.Add(-m.window) }
+
+// windows are those of a segment.
+type windows struct {
+	maps *Maps
+	// complete is how many there are that will not be written to any more.
+	complete atomic.Uint32
+	all      []window
+}
+
+type window struct {
+	mapped atomic.Pointer[mapped]
+	reads  atomic.Uint32 // while it is not mapped
+}
+
+// mapped is the memory of a window, in use while it has holds; the window has one.
+type mapped struct {
+	vfs.Mapping
+	holds atomic.Int64
+	used  atomic.Uint32 // when it was read last
+}
+
+// newWindows returns those of a segment; nil, of which nothing is mapped, without a Maps.
+func newWindows(m *Maps) *windows {
+	if m == nil {
+		return nil
+	}
+	return &windows{maps: m, all: make([]window, MaxSegment/m.window)}
+}
+
+// grown tells how long the segment is, which only grows.
+func (w *windows) grown(length int64) {
+	if w == nil {
+		return
+	}
+	n := uint32(min(length/w.maps.window, int64(len(w.all))))
+	if n > w.complete.Load() {
+		w.complete.Store(n)
+	}
+}
+
+// read copies what is at an offset from mapped memory, if it is in a window that is mapped, or is to be now.
+func (w *windows) read(seg vfs.File, b []byte, offset int64) bool {
+	if w == nil {
+		return false
+	}
+	i, at := offset/w.maps.window, offset%w.maps.window
+	if i >= int64(w.complete.Load()) || at+int64(len(b)) > w.maps.window {
+		return false
+	}
+	win := &w.all[i]
+	m := win.mapped.Load()
+	if m == nil {
+		if m = w.enter(win, seg, i); m == nil {
+			return false
+		}
+	}
+	if !m.hold() {
+		return false
+	}
+	defer m.release(w.maps)
+	if now := w.maps.now.Load(); m.used.Load() != now {
+		m.used.Store(now)
+	}
+	// Where the memory cannot be read, reading the file says why.
+	return vfs.Guard(func() error { copy(b, m.Bytes()[at:]); return nil }) == nil
+}
+
+// prefetch has what is at an offset brought to the cache, if it is mapped.
+func (w *windows) prefetch(n int, offset int64) {
+	if w == nil || offset/w.maps.window >= int64(w.complete.Load()) {
+		return
+	}
+	// The memory may go meanwhile, which is no harm to a hint.
+	if m := w.all[offset/w.maps.window].mapped.Load(); m != nil {
+		b := m.Bytes()[offset%w.maps.window:]
+		vector.PrefetchAll(unsafe.Pointer(unsafe.SliceData(b)), min(n, len(b)))
+	}
+}
+
+// enter counts a read of a window that is not mapped, and maps it if there were enough of them and there is room.
+func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
+	if win.reads.Add(1) != windowReads || !w.maps.take() {
+		return nil
+	}
+	mapping, err := seg.Map(i*w.maps.window, w.maps.window)
+	if err != nil {
+		w.maps.give()
+		return nil
+	}
+	m := &mapped{Mapping: mapping}
+	m.holds.Store(1)
+	m.used.Store(w.maps.now.Load())
+	if !win.mapped.CompareAndSwap(nil, m) {
+		// Counting began anew meanwhile, and another read mapped it too.
+		_ = m.release(w.maps)
+		return nil
+	}
+	return m
+}
+
+// cool lets go of windows that have not been used for long, and begins to count the reads of the others anew.
+func (w *windows) cool() (err error) {
+	if w == nil {
+		return nil
+	}
+	now := w.maps.now.Load()
+	for i := range w.all[:w.complete.Load()] {
+		win := &w.all[i]
+		m := win.mapped.Load()
+		switch {
+		case m == nil:
+			win.reads.Store(0)
+		case now-m.used.Load() > idleUnits && win.mapped.CompareAndSwap(m, nil):
+			win.reads.Store(0)
+			err = errors.Join(err, m.release(w.maps))
+		}
+	}
+	return err
+}
+
+// close lets go of all windows. Nobody reads any more.
+func (w *windows) close() (err error) {
+	if w == nil {
+		return nil
+	}
+	for i := range w.all {
+		if m := w.all[i].mapped.Swap(nil); m != nil {
+			err = errors.Join(err, m.release(w.maps))
+		}
+	}
+	return err
+}
+
+// hold keeps the memory, and tells whether it still was there.
+func (m *mapped) hold() bool {
+	for {
+		n := m.holds.Load()
+		if n == 0 {
+			return false
+		}
+		if m.holds.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (m *mapped) release(maps *Maps) error {
+	if m.holds.Add(-1) > 0 {
+		return nil
+	}
+	maps.give()
+	return m.Unmap()
+}
+
+// Cool lets go of what is mapped and has not been read for a minute. It is called every few seconds, while nothing else is
+// known of the time.
+func (l *Log) Cool(now time.Time) (err error) {
+	t := l.files.Load()
+	if t == nil || l.opt.Maps == nil {
+		return nil
+	}
+	l.opt.Maps.tell(now)
+	for _, f := range t.byID {
+		if f.hold() {
+			err = errors.Join(err, f.windows.cool(), f.release())
+		}
+	}
+	return err
+}
