@@ -18,7 +18,7 @@ import (
 const importLong = `Load a file into a space. The kind of file is told by its name:
 
   .jsonl  the JSON of an observation on each line, as docs/wire.md has it: id, text, embedding, metadata, ...
-  .npy    float32 or float16 of two dimensions; each row is an embedding
+  .npy    float32 or float16 of two dimensions; each row is an embedding. Rows of one component need a space of dimension 1
   .txt    the text of an observation on each line
 
 What has no id gets one from the file's name and the number of its line (from 1) or row (from 0), such as "notes.txt:17";

@@ -44,6 +44,7 @@ func TestImport(t *testing.T) {
 		fmt.Fprintf(&jsonl, `{"text":"event number %d","metadata":{"n":%d}}`+"\n", i, i)
 		fmt.Fprintf(&txt, "note number %d\n", i)
 	}
+	engram(t, "create", "ones", "--dim", "1", "--metric", "l2")
 	for _, tc := range []struct {
 		space, path string
 		id          string // of the record with index 17
@@ -52,6 +53,7 @@ func TestImport(t *testing.T) {
 		{"lines", writeFile(t, "n.txt", txt.String()), "n.txt:18"},
 		{"floats", npyFile(t, "v.npy", npy.Float32, 120, 8), "v.npy:17"},
 		{"halves", npyFile(t, "h.npy", npy.Float16, 120, 8), "h.npy:17"},
+		{"ones", npyFile(t, "o.npy", npy.Float32, 120, 1), "o.npy:17"},
 	} {
 		t.Run(tc.space, func(t *testing.T) {
 			args := []string{"import", tc.space, tc.path, "--batch", "25", "--window", "3", "--json"}

@@ -168,10 +168,15 @@ func (r *run) lookAtSpace(ctx context.Context, src Source) error {
 		return r.client.Spaces(ctx, r.cfg.Space)
 	})
 	if err != nil {
-		if wire.AsError(err).Code == wire.CodeUnknownSpace {
-			return nil
+		if wire.AsError(err).Code != wire.CodeUnknownSpace {
+			return err
 		}
-		return err
+		if src.Dimension() == 1 {
+			// One column is more likely a file of labels or ids than a space that somebody wants.
+			return wire.Errorf(wire.CodeUnknownSpace, "space", "the embeddings of the file have one component, and there is no space %q to take such; "+
+				"if they are embeddings, create it before, with --dim 1", r.cfg.Space)
+		}
+		return nil
 	}
 	for _, s := range resp.GetSpaces() {
 		r.defined = true

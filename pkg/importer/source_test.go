@@ -182,7 +182,33 @@ func TestNPYRows(t *testing.T) {
 	}
 }
 
+// Rows of one component are rows all the same; whether they are embeddings the space says.
+func TestNPYOfOneColumn(t *testing.T) {
+	src := open(t, writeNPY(t, "c.npy", npy.Float32, [][]float32{{1}, {-2}}), "")
+	got, records := read(t, src)
+	if diff := cmp.Diff([]string{"0 c.npy:0", "1 c.npy:1"}, got); diff != "" {
+		t.Fatal(diff)
+	}
+	packed, refused := wire.EmbeddingF32(records[1].Observation.GetEmbedding(), true)
+	if refused != nil || src.Dimension() != 1 || !cmp.Equal([]float32{-2}, event.DecodeF32(nil, packed)) {
+		t.Errorf("dimension %d, the second row is %v, refusal %v", src.Dimension(), packed, refused)
+	}
+	f := &fake{dim: 1}
+	if got, _, _, err := imported(t, f, src, Config{}); err != nil || got.Sent != 2 {
+		t.Errorf("into a space of dimension 1: %+v, error %v", got, err)
+	}
+	f = &fake{dim: 2}
+	if _, _, _, err := imported(t, f, src, Config{}); err == nil || !strings.Contains(err.Error(), "has dimension 2, the embeddings of the file have 1") {
+		t.Errorf("into a space of dimension 2: %v", err)
+	}
+	f = &fake{}
+	if _, _, _, err := imported(t, f, src, Config{}); err == nil || !strings.Contains(err.Error(), "create it before, with --dim 1") || f.tries > 0 {
+		t.Errorf("into no space: %v, after %d requests", err, f.tries)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
+	line := "\x93NUMPY\x01\x00\x46\x00" + "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }" + strings.Repeat(" ", 12) + "\n" + "\x00\x00\x80\x3f"
 	ints := "\x93NUMPY\x01\x00\x46\x00" + "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 1), }" + strings.Repeat(" ", 10) + "\n" + "\x01\x00\x00\x00"
 	for name, tc := range map[string]struct {
 		path, prefix, want string
@@ -194,6 +220,7 @@ func TestOpenErrors(t *testing.T) {
 		"prefix":   {path: "/x/a.txt", prefix: strings.Repeat("x", event.MaxID-5), want: "choose another prefix"},
 		"no UTF-8": {path: "/x/a.txt", prefix: "\xff", want: "choose another prefix"},
 		"integers": {path: write(t, "i.npy", ints), want: "it holds int32", is: npy.ErrUnsupported},
+		"one line": {path: write(t, "l.npy", line), want: "1 numbers in one dimension"},
 		"too wide": {path: writeNPY(t, "w.npy", npy.Float32, [][]float32{make([]float32, event.MaxDimension+1)}), want: "4097 components"},
 	} {
 		t.Run(name, func(t *testing.T) {
