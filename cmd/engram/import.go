@@ -25,9 +25,8 @@ What has no id gets one from the file's name and the number of its line (from 1)
 --id-prefix puts another text before the number, for two files of one name. What is there already is not sent again, so a
 second run of the same file adds nothing, and a run that was stopped goes on where it was.
 
-Lines that are refused are reported on stderr, and the rest is imported; the exit code is then 1. (A .txt line that is not
-UTF-8, or has over 64 KiB, ends the import.) Backpressure is waited
-out. --timeout is how long an Engram may be silent before the import gives up.`
+Lines that are refused, such as one of a .txt that is not UTF-8 or has over 64 KiB, are reported on stderr, and the rest is
+imported; the exit code is then 1. Backpressure is waited out. --timeout is how long an Engram may be silent before the import gives up.`
 
 const importExample = `  engram import notes notes.txt
   engram import points vectors.npy --batch 500 --window 16

@@ -127,6 +127,18 @@ func TestImportBadLines(t *testing.T) {
 	}
 }
 
+// A line of text that is none is reported, and the others are imported.
+func TestImportBadText(t *testing.T) {
+	startNode(t)
+	path := writeFile(t, "latin.txt", "one\nzw\xf6lf\nthree\n")
+	o := engramIn(t.Context(), strings.NewReader(""), "import", "latin", path, "--json")
+	want := importJSON{Space: "latin", File: path, Records: 3, Sent: 2, Refused: 1, Searchable: true}
+	if diff := cmp.Diff(want, imported(t, o.stdout)); diff != "" || o.code != exitFailure {
+		t.Errorf("exit code %d: %s", o.code, diff)
+	}
+	contains(t, o.stderr, path+": line 2: malformed (text): the line is not UTF-8", "engram: 1 of 3 lines refused")
+}
+
 // A file without anything in it is more likely a mistake than a wish.
 func TestImportOfNothing(t *testing.T) {
 	startNode(t)

@@ -1,9 +1,7 @@
 package importer
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -70,42 +68,3 @@ func Open(path, idPrefix string) (Source, error) {
 	}
 	return nil, fmt.Errorf("%s: the kind of a file is told by its name, which ends in .jsonl, .npy or .txt", path)
 }
-
-// lineFile is what the files of lines have in common.
-type lineFile struct {
-	f    *os.File
-	path string
-}
-
-func (*lineFile) Unit() string   { return "line" }
-func (*lineFile) Dimension() int { return 0 }
-
-// Count returns the number of lines, blank ones included.
-func (l *lineFile) Count() (int64, error) {
-	info, err := l.f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("counting lines: %w", err)
-	}
-	r := io.NewSectionReader(l.f, 0, info.Size())
-	buf := make([]byte, 256<<10)
-	lines, last := int64(0), byte('\n')
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
-			last = buf[n-1]
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, fmt.Errorf("%s: counting lines: %w", l.path, err)
-		}
-	}
-	if last != '\n' {
-		lines++
-	}
-	return lines, nil
-}
-
-func (l *lineFile) Close() error { return l.f.Close() }

@@ -134,12 +134,24 @@ func TestTextLines(t *testing.T) {
 }
 
 func TestTextErrors(t *testing.T) {
-	path := write(t, "bad.txt", "good\n\xff\n")
+	// A line that is no text does not keep those behind it from being read.
+	path := write(t, "bad.txt", "\uFEFFgood\r\n\xff\n"+strings.Repeat("x", event.MaxText)+"\n"+strings.Repeat("x", event.MaxText+1)+"\n"+
+		strings.Repeat("x", maxLine+1)+"\nna\x00l\n\u00a0\nlast")
 	src := open(t, path, "")
-	n := 0
-	err := src.Records(func(Record) error { n++; return nil })
-	if err == nil || !strings.HasPrefix(err.Error(), path+": line 2 ") || n != 1 {
-		t.Errorf("after %d records: %v", n, err)
+	got, records := read(t, src)
+	want := []string{"1 bad.txt:1", "2 ! malformed", "3 bad.txt:3", "4 ! too_large", "5 ! too_large", "6 ! malformed", "8 bad.txt:8"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if records[0].Observation.GetText() != "good" || records[len(records)-1].Observation.GetText() != "last" {
+		t.Errorf("the first text is %q, the last %q", records[0].Observation.GetText(), records[len(records)-1].Observation.GetText())
+	}
+	for name, text := range map[string]string{"le.txt": "\xff\xfeo\x00\n\x00", "be.txt": "\xfe\xff\x00o\x00\n"} {
+		path := write(t, name, text)
+		err := open(t, path, "").Records(func(r Record) error { t.Errorf("%s: record %v", name, r); return nil })
+		if err == nil || !strings.HasPrefix(err.Error(), path+": it begins as a file of UTF-16 does") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	// An error of the caller is not dressed up as one of the file.
 	own := errors.New("own")
