@@ -33,7 +33,7 @@ func compactCommand() *cobra.Command {
 	c := connectionFlags(cmd, wire.DefaultCompactLimit)
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
 			return err
 		}
 		if c.timeout.Milliseconds() > 1<<31 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -44,18 +45,24 @@ func importCommand() *cobra.Command {
 	prefix := fs.String("id-prefix", "", "what ids begin with where the file has none (default the file's name and a colon)")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
 			return err
 		}
 		if c.timeout <= 0 || cfg.Batch < 1 || cfg.Window < 1 {
 			return misused(cmd, "--timeout, --batch and --window must be above 0")
 		}
+		cfg.Space, cfg.Patience = args[0], c.timeout
+		if err := cfg.Validate(); err != nil {
+			return misused(cmd, "%w", err)
+		}
 		src, err := importer.Open(args[1], *prefix)
+		if errors.Is(err, importer.ErrName) {
+			return misused(cmd, "%w", err)
+		}
 		if err != nil {
 			return err
 		}
 		defer src.Close() // it was only read
-		cfg.Space, cfg.Patience = args[0], c.timeout
 		return c.withoutLimit(cmd, func(ctx context.Context, nc *nats.Conn) error {
 			return importFile(ctx, cmd, nc, src, cfg, args[1], c.json)
 		})

@@ -23,6 +23,17 @@ import (
 // ExitInterrupt is the exit code of a process that Ctrl-C has stopped cleanly.
 const ExitInterrupt = 130
 
+// ExitUsage is the exit code of a process that does not understand how it was started.
+const ExitUsage = 2
+
+// errUsage matches what is wrong with how the program was started.
+var errUsage = errors.New("wrong configuration")
+
+type configError struct{ error }
+
+func (e configError) Is(target error) bool { return target == errUsage }
+func (e configError) Unwrap() error        { return e.error }
+
 // stopTimeout bounds a clean stop.
 const stopTimeout = 20 * time.Second
 
@@ -40,14 +51,17 @@ type Program[C any] struct {
 	Start  func(context.Context, C, Env) (Part, error)
 }
 
-// Main runs the program and exits the process: 0 after --help, --print-config and SIGTERM, 130 after Ctrl-C, 1 after an
-// error, which it prints as one line.
+// Main runs the program and exits the process: 0 after --help, --print-config and SIGTERM, 130 after Ctrl-C, 2 where the
+// configuration cannot be, be it flags, variables or the file, and 1 after another error. It prints an error as one line.
 func (p Program[C]) Main() {
 	ctx, interrupted, stop := Signals(context.Background())
 	err := p.run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		if errors.Is(err, errUsage) {
+			os.Exit(ExitUsage)
+		}
 		os.Exit(1)
 	}
 	if interrupted() {
@@ -93,7 +107,7 @@ func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr 
 		return nil
 	}
 	if err != nil {
-		return err
+		return configError{err}
 	}
 	common, addr := p.Common(&cfg)
 	log, err := logging.New(common.Log, stderr)

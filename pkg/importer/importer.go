@@ -80,7 +80,8 @@ type Result struct {
 	Searchable bool
 }
 
-func (c *Config) complete() error {
+// Validate fills in the defaults and tells what of the configuration cannot be, as Run does.
+func (c *Config) Validate() error {
 	fill := func(field *int, value int) {
 		if *field == 0 {
 			*field = value
@@ -116,7 +117,7 @@ const maxWindow = 256
 // is spent on waiting for that, which is no error), when ctx ends, or at the first failure that is not a record's. All its
 // goroutines have ended then. The result counts in every case; refused records are no error.
 func Run(ctx context.Context, c Client, src Source, cfg Config) (Result, error) {
-	if err := cfg.complete(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return Result{}, err
 	}
 	r := &run{cfg: cfg, client: c}

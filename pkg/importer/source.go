@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,9 @@ type Source interface {
 	Close() error
 }
 
+// ErrName matches the error of Open for a file, or a prefix of ids, that cannot be because of its name.
+var ErrName = errors.New("the name does not do")
+
 // Open opens a file by its extension: .jsonl or .ndjson, .npy, or .txt. idPrefix begins the ids of records that have
 // none of their own, and their number ends it; when it is empty it is the file's name without its folder, and a colon.
 // The caller closes the source.
@@ -50,8 +54,8 @@ func Open(path, idPrefix string) (Source, error) {
 	}
 	// The longest number that can follow.
 	if err := wire.CheckID(idPrefix+strconv.FormatInt(1<<62, 10), "id"); err != nil {
-		return nil, fmt.Errorf("%s: ids that begin with %q cannot be: they are UTF-8 of at most %d bytes with the number; choose another prefix",
-			path, idPrefix, event.MaxID)
+		return nil, nameError(fmt.Sprintf("%s: ids that begin with %q cannot be: they are UTF-8 of at most %d bytes with the number; choose another prefix",
+			path, idPrefix, event.MaxID))
 	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".npy":
@@ -66,5 +70,11 @@ func Open(path, idPrefix string) (Source, error) {
 		}
 		return &jsonSource{lineFile{f, path}, idPrefix}, nil
 	}
-	return nil, fmt.Errorf("%s: the kind of a file is told by its name, which ends in .jsonl, .npy or .txt", path)
+	return nil, nameError(path + ": the kind of a file is told by its name, which ends in .jsonl, .npy or .txt")
 }
+
+// nameError is an ErrName in words of its own.
+type nameError string
+
+func (e nameError) Error() string        { return string(e) }
+func (e nameError) Is(target error) bool { return target == ErrName }
