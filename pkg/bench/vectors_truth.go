@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/npy"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vector"
@@ -38,11 +38,11 @@ func Truth(ctx context.Context, cfg TruthConfig) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "engram-bench-truth-")
+	dir, remove, err := daemon.TempDir(ctx, "", "engram-bench-truth-")
 	if err != nil {
-		return fmt.Errorf("making a directory for the run: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	base, err := openVectors(cfg.Base, dir)
 	if err != nil {
 		return err

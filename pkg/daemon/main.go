@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,37 +66,6 @@ func (p Program[C]) Main() {
 		os.Exit(ExitInterrupt)
 	}
 }
-
-// Signals returns a context that SIGINT and SIGTERM end, and a function that tells whether it was SIGINT. A second
-// signal ends the process at once.
-func Signals(parent context.Context) (ctx context.Context, interrupted func() bool, stop func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for s := range signals {
-			if ctx.Err() != nil {
-				os.Exit(ExitInterrupt)
-			}
-			cancel(signalError{s})
-		}
-	}()
-	return ctx, func() bool {
-			var s signalError
-			return errors.As(context.Cause(ctx), &s) && s.Signal == syscall.SIGINT
-		}, func() {
-			signal.Stop(signals)
-			close(signals)
-			<-done
-			cancel(nil)
-		}
-}
-
-type signalError struct{ os.Signal }
-
-func (e signalError) Error() string { return "stopped by " + e.String() }
 
 func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
 	var cfg C
