@@ -18,7 +18,7 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure the pipeline, the index or the queue on this machine",
 		Long: `Measure the pipeline, the index or the queue on this machine. Nothing outside of a temporary directory is touched, but
-for the files that convert and truth are told to write.`,
+for the profiles and the files of convert and truth that they are told to write.`,
 	}
 	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand(), benchMixedCommand(), benchSpacesCommand(),
 		benchKillCommand(), benchConvertCommand(), benchTruthCommand())
