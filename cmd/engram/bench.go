@@ -18,7 +18,7 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure the pipeline, the index or the queue on this machine",
 		Long: `Measure the pipeline, the index or the queue on this machine. Nothing outside of a temporary directory is touched, but
-for the files that convert and truth are told to write.`,
+for the profiles and the files of convert and truth that they are told to write.`,
 	}
 	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand(), benchMixedCommand(), benchSpacesCommand(),
 		benchKillCommand(), benchConvertCommand(), benchTruthCommand())
@@ -39,6 +39,9 @@ the ratio of the two is printed. What was lost or doubled is counted by asking t
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Raw = !noRaw
+			if err := cfg.Validate(); err != nil {
+				return misused(cmd, "%w", err)
+			}
 			log := zerolog.New(cmd.ErrOrStderr()).Level(zerolog.WarnLevel).With().Timestamp().Logger()
 			rep, err := bench.Pipeline(cmd.Context(), cfg, log, func(phase string) {
 				if !asJSON {
@@ -70,7 +73,7 @@ the ratio of the two is printed. What was lost or doubled is counted by asking t
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything random")
 	f.DurationVar(&cfg.Timeout, "timeout", 10*time.Minute, "longest time for each phase")
 	f.BoolVar(&noRaw, "no-raw", false, "leave raw JetStream out")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
 	return cmd
 }
 
@@ -85,6 +88,9 @@ func benchQueueCommand() *cobra.Command {
 		Example: "  engram bench queue --duration 5s --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d < queue.MinMeasure || capacity < 1 || capacity > queue.MaxCapacity {
+				return misused(cmd, "--duration is %v and --capacity %d; they can be %v or more, and 1 to %d", d, capacity, queue.MinMeasure, queue.MaxCapacity)
+			}
 			m, err := queue.Measure(cmd.Context(), d, capacity)
 			if err != nil {
 				return err
@@ -94,7 +100,7 @@ func benchQueueCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&d, "duration", 3*time.Second, "how long to measure")
 	cmd.Flags().IntVar(&capacity, "capacity", 10_000, "items a lane holds")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as one line of JSON")
 	return cmd
 }
 

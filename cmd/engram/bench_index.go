@@ -71,7 +71,7 @@ of the row's length in each component. Without a --truth that is of those rows, 
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")
 	f.StringVar(&cpuProfile, "cpuprofile", "", "`file` to write a CPU profile to")
 	f.StringVar(&heapProfile, "heapprofile", "", "`file` to write a profile of the heap to, as it is at the end")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
 	return cmd
 }
 

@@ -64,7 +64,7 @@ goes on from there. It fails at the first thing that is wrong.`,
 	f.BoolVar(&cfg.CompareEach, "compare-each", false, "compare recall after each round, not only after the last")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of the moments")
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
 	f.BoolVar(&victim, "victim", false, "be the process that is killed")
 	f.Lookup("victim").Hidden = true
 	return cmd

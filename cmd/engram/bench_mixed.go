@@ -56,6 +56,6 @@ other, or so many a second, each timed from when it was due.`,
 	f.StringVar(&metric, "metric", "cosine", "cosine, dot or l2")
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")
 	f.StringVar(&cpuProfile, "cpuprofile", "", "`file` to write a CPU profile to")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
 	return cmd
 }

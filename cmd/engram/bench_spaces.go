@@ -43,6 +43,6 @@ Each must answer with the row that the query was made from.`,
 	f.BoolVar(&cfg.DropCache, "drop-cache", false, "have the kernel drop the files' pages before the reopening")
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")
 	f.StringVar(&heapProfile, "heapprofile", "", "`file` to write a profile of the heap to, when all rows are in")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
 	return cmd
 }

@@ -19,6 +19,9 @@ programs that are measured on the same rows.`,
 		Example: `  engram bench convert t10k-images-idx3-ubyte.gz queries.npy --rows 1000`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cfg.Rows < 0 {
+				return misused(cmd, "--rows is %d; it cannot be negative", cfg.Rows)
+			}
 			cfg.In, cfg.Out = args[0], args[1]
 			rows, cols, err := bench.Convert(cfg)
 			if err != nil {
@@ -48,6 +51,9 @@ func benchTruthCommand() *cobra.Command {
 			}
 			if cfg.Base == "" || cfg.Queries == "" || cfg.Out == "" {
 				return misused(cmd, "--base, --queries and --out are needed")
+			}
+			if err := cfg.Validate(); err != nil {
+				return misused(cmd, "%w", err)
 			}
 			return bench.Truth(cmd.Context(), cfg)
 		},

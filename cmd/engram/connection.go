@@ -13,6 +13,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -95,9 +96,17 @@ func (c *connection) connect() (*bus.Conn, error) {
 }
 
 // spaceArgument refuses what is no name of a space before it becomes a part of a subject.
-func spaceArgument(name string) error {
-	if err := wire.CheckSpace(name); err != nil {
-		return err
+func spaceArgument(cmd *cobra.Command, name string) error {
+	return refusedBy(cmd, wire.CheckSpace(name))
+}
+
+// positionFlag refuses what is no position; whether it is one of this Engram is for that to say.
+func positionFlag(cmd *cobra.Command, field, value string) error {
+	if value == "" {
+		return nil
+	}
+	if _, err := event.ParsePosition(value); err != nil {
+		return refusedBy(cmd, wire.Errorf(wire.CodeInvalidPosition, field, "%v", err))
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ type createOptions struct {
 }
 
 func (o *createOptions) request(cmd *cobra.Command, space string) (*api.DefineRequest, error) {
-	if err := spaceArgument(space); err != nil {
+	if err := spaceArgument(cmd, space); err != nil {
 		return nil, err
 	}
 	req := &api.DefineRequest{Engine: o.engine, Embedder: o.embedder}
@@ -79,10 +79,7 @@ func (o *createOptions) request(cmd *cobra.Command, space string) (*api.DefineRe
 	if refused == nil {
 		refused = wire.CheckDefine(req)
 	}
-	if refused != nil {
-		return nil, refused
-	}
-	return req, nil
+	return req, refusedBy(cmd, refused)
 }
 
 func printCreated(cmd *cobra.Command, resp *api.DefineResponse) error {

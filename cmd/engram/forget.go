@@ -29,7 +29,7 @@ func forgetCommand() *cobra.Command {
 	ack := cmd.Flags().String("ack", "", "what to wait for: accepted or searchable, which is when no recall returns them (default accepted)")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
 			return err
 		}
 		ids := args[1:]
@@ -40,8 +40,13 @@ func forgetCommand() *cobra.Command {
 			return misused(cmd, "--all forgets the whole space %q, which cannot be undone; add --yes if that is meant", args[0])
 		}
 		level, refused := wire.ParseAck(*ack)
+		for _, id := range ids {
+			if refused == nil {
+				refused = wire.CheckID(id, "id")
+			}
+		}
 		if refused != nil {
-			return refused
+			return refusedBy(cmd, refused)
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
 			resp, err := client.New(nc).Forget(ctx, args[0], &api.ForgetRequest{Ids: ids, All: *all, Acknowledgement: level})

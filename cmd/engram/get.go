@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,7 +32,16 @@ func getCommand() *cobra.Command {
 	asOf := cmd.Flags().String("as-of", "", "print what held at this `position`")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
+			return err
+		}
+		_, refused := wire.ParseInclude(*include)
+		for _, id := range args[1:] {
+			if refused == nil {
+				refused = wire.CheckID(id, "id")
+			}
+		}
+		if err := errors.Join(refusedBy(cmd, refused), positionFlag(cmd, "as_of", *asOf)); err != nil {
 			return err
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -18,16 +19,15 @@ import (
 const importLong = `Load a file into a space. The kind of file is told by its name:
 
   .jsonl  the JSON of an observation on each line, as docs/wire.md has it: id, text, embedding, metadata, ...
-  .npy    float32 or float16 of two dimensions; each row is an embedding
+  .npy    float32 or float16 of two dimensions; each row is an embedding. Rows of one component need a space of dimension 1
   .txt    the text of an observation on each line
 
 What has no id gets one from the file's name and the number of its line (from 1) or row (from 0), such as "notes.txt:17";
 --id-prefix puts another text before the number, for two files of one name. What is there already is not sent again, so a
 second run of the same file adds nothing, and a run that was stopped goes on where it was.
 
-Lines that are refused are reported on stderr, and the rest is imported; the exit code is then 1. (A .txt line that is not
-UTF-8, or has over 64 KiB, ends the import.) Backpressure is waited
-out. --timeout is how long an Engram may be silent before the import gives up.`
+Lines that are refused, such as one of a .txt that is not UTF-8 or has over 64 KiB, are reported on stderr, and the rest is
+imported; the exit code is then 1. Backpressure is waited out. --timeout is how long an Engram may be silent before the import gives up.`
 
 const importExample = `  engram import notes notes.txt
   engram import points vectors.npy --batch 500 --window 16
@@ -45,18 +45,24 @@ func importCommand() *cobra.Command {
 	prefix := fs.String("id-prefix", "", "what ids begin with where the file has none (default the file's name and a colon)")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
 			return err
 		}
 		if c.timeout <= 0 || cfg.Batch < 1 || cfg.Window < 1 {
 			return misused(cmd, "--timeout, --batch and --window must be above 0")
 		}
+		cfg.Space, cfg.Patience = args[0], c.timeout
+		if err := cfg.Validate(); err != nil {
+			return misused(cmd, "%w", err)
+		}
 		src, err := importer.Open(args[1], *prefix)
+		if errors.Is(err, importer.ErrName) {
+			return misused(cmd, "%w", err)
+		}
 		if err != nil {
 			return err
 		}
 		defer src.Close() // it was only read
-		cfg.Space, cfg.Patience = args[0], c.timeout
 		return c.withoutLimit(cmd, func(ctx context.Context, nc *nats.Conn) error {
 			return importFile(ctx, cmd, nc, src, cfg, args[1], c.json)
 		})

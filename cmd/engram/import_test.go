@@ -44,6 +44,7 @@ func TestImport(t *testing.T) {
 		fmt.Fprintf(&jsonl, `{"text":"event number %d","metadata":{"n":%d}}`+"\n", i, i)
 		fmt.Fprintf(&txt, "note number %d\n", i)
 	}
+	engram(t, "create", "ones", "--dim", "1", "--metric", "l2")
 	for _, tc := range []struct {
 		space, path string
 		id          string // of the record with index 17
@@ -52,6 +53,7 @@ func TestImport(t *testing.T) {
 		{"lines", writeFile(t, "n.txt", txt.String()), "n.txt:18"},
 		{"floats", npyFile(t, "v.npy", npy.Float32, 120, 8), "v.npy:17"},
 		{"halves", npyFile(t, "h.npy", npy.Float16, 120, 8), "h.npy:17"},
+		{"ones", npyFile(t, "o.npy", npy.Float32, 120, 1), "o.npy:17"},
 	} {
 		t.Run(tc.space, func(t *testing.T) {
 			args := []string{"import", tc.space, tc.path, "--batch", "25", "--window", "3", "--json"}
@@ -123,6 +125,18 @@ func TestImportBadLines(t *testing.T) {
 	if len(got.Observations) != 2 {
 		t.Errorf("%d observations", len(got.Observations))
 	}
+}
+
+// A line of text that is none is reported, and the others are imported.
+func TestImportBadText(t *testing.T) {
+	startNode(t)
+	path := writeFile(t, "latin.txt", "one\nzw\xf6lf\nthree\n")
+	o := engramIn(t.Context(), strings.NewReader(""), "import", "latin", path, "--json")
+	want := importJSON{Space: "latin", File: path, Records: 3, Sent: 2, Refused: 1, Searchable: true}
+	if diff := cmp.Diff(want, imported(t, o.stdout)); diff != "" || o.code != exitFailure {
+		t.Errorf("exit code %d: %s", o.code, diff)
+	}
+	contains(t, o.stderr, path+": line 2: malformed (text): the line is not UTF-8", "engram: 1 of 3 lines refused")
 }
 
 // A file without anything in it is more likely a mistake than a wish.

@@ -22,7 +22,7 @@ const maxEmbeddingText = 1 << 20
 
 // parseEmbedding reads an embedding from a flag: a JSON array, base64 of packed little-endian f32, or @ and the name of
 // a file with one of the two.
-func parseEmbedding(text string) (*api.Embedding, error) {
+func parseEmbedding(cmd *cobra.Command, text string) (*api.Embedding, error) {
 	if path, ok := strings.CutPrefix(text, "@"); ok {
 		f, err := os.Open(path)
 		if err != nil {
@@ -47,11 +47,11 @@ func parseEmbedding(text string) (*api.Embedding, error) {
 	}
 	// The one reader of embeddings is wire's; it reads them in their place.
 	req, err := wire.DecodeRecall(wire.JSON, append(append([]byte(`{"embedding":`), value...), '}'))
-	if err != nil {
-		return nil, err
+	if err == nil && len(req.GetEmbedding().GetData()) == 0 {
+		err = wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "embedding has no components")
 	}
-	if len(req.GetEmbedding().GetData()) == 0 {
-		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "embedding has no components")
+	if err != nil {
+		return nil, refusedBy(cmd, err)
 	}
 	return req.GetEmbedding(), nil
 }

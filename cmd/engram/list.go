@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -29,7 +30,13 @@ func listCommand() *cobra.Command {
 	asOf := cmd.Flags().String("as-of", "", "list what held at this `position`")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := spaceArgument(args[0]); err != nil {
+		if err := spaceArgument(cmd, args[0]); err != nil {
+			return err
+		}
+		if *limit < 1 || *limit > event.MaxList {
+			return misused(cmd, "--limit is %d; it can be 1 to %d", *limit, event.MaxList)
+		}
+		if err := errors.Join(positionFlag(cmd, "before", *before), positionFlag(cmd, "as_of", *asOf)); err != nil {
 			return err
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {

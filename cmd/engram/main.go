@@ -17,10 +17,10 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// Exit codes beside 0 and daemon.ExitInterrupt.
+// Exit codes beside 0 and daemon.ExitInterrupt. What an Engram refuses is a failure; what needs none to be refused is usage.
 const (
 	exitFailure = 1
-	exitUsage   = 2
+	exitUsage   = daemon.ExitUsage
 )
 
 func main() {

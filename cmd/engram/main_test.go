@@ -207,7 +207,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-// What the contract refuses needs no server to be refused.
+// What the contract refuses needs no server to be refused, and is an error of usage like any other.
 func TestRefusalsWithoutServer(t *testing.T) {
 	t.Setenv(envServer, "nats://127.0.0.1:1")
 	for _, tc := range []struct{ args, want string }{
@@ -221,10 +221,8 @@ func TestRefusalsWithoutServer(t *testing.T) {
 		{"observe demo --embedding [1,x]", "malformed: "},
 		{"observe demo --embedding []", "invalid_embedding (embedding): embedding has no components"},
 		{"observe demo --embedding !!!", "is not base64"},
-		{"observe demo --embedding @/nowhere/e.json", "/nowhere/e.json"},
 		{"observe demo text --priority urgent", "priority is \"urgent\""},
 		{"observe demo text --ack never", "acknowledgement is \"never\""},
-		{"observe demo", "stdin has no text"},
 		{"recall demo text -k 0", "k is 0"},
 		{"recall demo text -k 1001", "k is 1001"},
 		{"recall demo text --include all", "include names \"all\""},
@@ -238,9 +236,39 @@ func TestRefusalsWithoutServer(t *testing.T) {
 		{"create demo --engine warp", "engine is \"warp\""},
 		{"compact a.b", "invalid_space"},
 		{"import demo a.csv", "ends in .jsonl, .npy or .txt"},
+		{"import demo a.txt --id-prefix \xff", "choose another prefix"},
+		{"import demo a.txt --batch 1000", "batch is 1000"},
+		{"import demo a.txt --window 257", "window is 257"},
+		{"observe demo text --importance 2", "invalid_argument (importance)"},
+		{"observe demo text --id " + strings.Repeat("x", event.MaxID+1), "invalid_id (id)"},
+		{"observe demo text --idempotency-key " + strings.Repeat("x", event.MaxWriteID+1), "too_large (idempotency_key)"},
+		{"recall demo text --at-least x", "invalid_position (at_least)"},
+		{"recall demo text --as-of x", "invalid_position (as_of)"},
+		{"get demo a --as-of x", "invalid_position (as_of)"},
+		{"get demo a --include all", "include names \"all\""},
+		{"get demo " + strings.Repeat("x", event.MaxID+1), "invalid_id (id)"},
+		{"forget demo " + strings.Repeat("x", event.MaxID+1), "invalid_id (id)"},
+		{"forget demo a --ack never", "acknowledgement is \"never\""},
+		{"list demo --limit 0", "--limit is 0"},
+		{"list demo --before x", "invalid_position (before)"},
+		{"list demo --as-of x", "invalid_position (as_of)"},
+		{"bench queue --duration 1ns", "--duration is 1ns"},
+		{"bench queue --capacity 0", "--capacity 0"},
+		{"bench pipeline --load flood", "--load is \"flood\""},
+		{"bench index --repeat 0", "--repeat"},
+		{"bench truth --base a.npy --queries b.npy --out c.npy -k 0", "-k is 0"},
+		{"bench convert a.npy b.npy --rows -1", "--rows is -1"},
+	} {
+		contains(t, fails(t, exitUsage, strings.Fields(tc.args)...), tc.want, " --help")
+	}
+	// A file that is not there, or empty, is a failure.
+	for _, tc := range []struct{ args, want string }{
+		{"observe demo --embedding @/nowhere/e.json", "/nowhere/e.json"},
+		{"observe demo", "stdin has no text"},
 		{"import demo /nowhere/a.txt", "/nowhere/a.txt"},
 		{"list demo --context /nowhere/c.json", "/nowhere/c.json"},
 		{"list demo --creds /nowhere/x.creds", "/nowhere/x.creds"},
+		{"dump /nowhere/MANIFEST", "/nowhere/MANIFEST"},
 	} {
 		contains(t, fails(t, exitFailure, strings.Fields(tc.args)...), tc.want)
 	}

@@ -67,7 +67,7 @@ func observeCommand() *cobra.Command {
 
 // request makes the request, of which it has checked what needs no server.
 func (o *observeOptions) request(cmd *cobra.Command, args []string) (*api.ObserveRequest, error) {
-	if err := spaceArgument(args[0]); err != nil {
+	if err := spaceArgument(cmd, args[0]); err != nil {
 		return nil, err
 	}
 	ob := &api.Observation{Id: o.id, Importance: o.importance}
@@ -82,14 +82,20 @@ func (o *observeOptions) request(cmd *cobra.Command, args []string) (*api.Observ
 	}
 	var refused *wire.Error
 	if ob.Priority, refused = wire.ParsePriority(o.priority); refused != nil {
-		return nil, refused
+		return nil, refusedBy(cmd, refused)
 	}
 	ack, refused := wire.ParseAck(o.ack)
+	if refused == nil {
+		refused = wire.CheckIdempotencyKey(o.key)
+	}
+	if refused == nil {
+		refused = wire.CheckObservation(ob)
+	}
 	if refused != nil {
-		return nil, refused
+		return nil, refusedBy(cmd, refused)
 	}
 	if o.embedding != "" {
-		if ob.Embedding, err = parseEmbedding(o.embedding); err != nil {
+		if ob.Embedding, err = parseEmbedding(cmd, o.embedding); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -78,7 +79,7 @@ func recallCommand() *cobra.Command {
 }
 
 func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallRequest, error) {
-	if err := spaceArgument(args[0]); err != nil {
+	if err := spaceArgument(cmd, args[0]); err != nil {
 		return nil, err
 	}
 	if o.deadline < 0 || o.deadline.Milliseconds() > 1<<31 {
@@ -95,7 +96,10 @@ func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallR
 	}
 	target, refused := wire.ParseRecallTarget(o.target)
 	if refused != nil {
-		return nil, refused
+		return nil, refusedBy(cmd, refused)
+	}
+	if err := errors.Join(positionFlag(cmd, "at_least", o.atLeast), positionFlag(cmd, "as_of", o.asOf)); err != nil {
+		return nil, err
 	}
 	req := &api.RecallRequest{
 		Id: o.id, AtLeast: o.atLeast, DeadlineMs: uint32(o.deadline.Milliseconds()), Include: o.include, Recall: target, AsOf: o.asOf,
@@ -112,7 +116,7 @@ func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallR
 	var err error
 	switch {
 	case o.embedding != "":
-		if req.Embedding, err = parseEmbedding(o.embedding); err != nil {
+		if req.Embedding, err = parseEmbedding(cmd, o.embedding); err != nil {
 			return nil, err
 		}
 	case len(args) == 2 && args[1] == "-":
@@ -122,10 +126,7 @@ func (o *recallOptions) request(cmd *cobra.Command, args []string) (*api.RecallR
 	case len(args) == 2:
 		req.Text = args[1]
 	}
-	if err := wire.CheckRecall(req); err != nil {
-		return nil, err
-	}
-	return req, nil
+	return req, refusedBy(cmd, wire.CheckRecall(req))
 }
 
 func printRecalled(cmd *cobra.Command, resp *api.RecallResponse) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/engram-memory/engram/pkg/version"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 const rootLong = `Engram is a streaming vector memory on NATS JetStream. Observations (text, an embedding, metadata) go into spaces; a
@@ -83,4 +84,12 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 // misused is an error about the flags or arguments of a command.
 func misused(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
+}
+
+// refusedBy is the error for what the contract refuses of the command line without an Engram having been asked; nil for none.
+func refusedBy(cmd *cobra.Command, refused *wire.Error) error {
+	if refused == nil {
+		return nil
+	}
+	return &usageError{cmd.CommandPath(), refused}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/npy"
 	"github.com/engram-memory/engram/pkg/vecstore"
@@ -128,10 +128,12 @@ func Index(ctx context.Context, cfg IndexConfig, progress func(string)) (rep Ind
 		return rep, err
 	}
 	r := &indexRun{cfg: cfg}
-	if r.dir, err = os.MkdirTemp(cfg.Data, "engram-bench-index-"); err != nil {
-		return rep, fmt.Errorf("making a directory for the run: %w", err)
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-index-")
+	if err != nil {
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
+	r.dir = dir
 	if r.base, err = openVectors(cfg.Base, r.dir); err != nil {
 		return rep, err
 	}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
@@ -106,10 +106,12 @@ func Kill(ctx context.Context, cfg KillConfig, progress func(string)) (rep KillR
 		return rep, err
 	}
 	r := &killRun{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 7)), started: time.Now()}
-	if r.dir, err = os.MkdirTemp(cfg.Data, "engram-bench-kill-"); err != nil {
-		return rep, fmt.Errorf("making a directory for the run: %w", err)
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-kill-")
+	if err != nil {
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
+	r.dir = dir
 	// More rows than will ever be inserted lie before the queries.
 	if r.in, err = openRows(cfg.Base, cfg.Queries, r.dir, cfg.Dim, math.MaxInt32); err != nil {
 		return rep, err

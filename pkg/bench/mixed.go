@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"sync"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
@@ -102,11 +102,11 @@ func Mixed(ctx context.Context, cfg MixedConfig, progress func(string)) (rep Mix
 	if err := cfg.Validate(); err != nil {
 		return rep, err
 	}
-	dir, err := os.MkdirTemp(cfg.Data, "engram-bench-mixed-")
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-mixed-")
 	if err != nil {
-		return rep, fmt.Errorf("making a directory for the run: %w", err)
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	in, err := openRows(cfg.Base, cfg.Queries, dir, cfg.Dim, cfg.Before+cfg.Rows)
 	if err != nil {
 		return rep, err

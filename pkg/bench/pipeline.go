@@ -3,8 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/node"
 )
 
@@ -56,11 +55,11 @@ func Pipeline(ctx context.Context, cfg Config, log zerolog.Logger, progress func
 }
 
 func pipeline(ctx context.Context, cfg *Config, src *source, q *queries, rep *Report, log zerolog.Logger, progress func(string)) (err error) {
-	dir, err := os.MkdirTemp(cfg.Data, "engram-bench-")
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-")
 	if err != nil {
-		return fmt.Errorf("making a directory for the run: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	nc := node.DefaultConfig(dir)
 	nc.NATS, nc.HTTP, nc.Metrics = "", "", ""
 	nc.Worker.Profile = cfg.Profile

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/streams"
 )
@@ -26,12 +26,12 @@ const rawBatch = 500
 // raw publishes the bytes that the log got, to as many streams with the same settings, in atomic batches of 500, and
 // pulls them at the same time with AckAll. It returns observations a second until the last one was consumed.
 func raw(ctx context.Context, cfg *Config, src *source) (float64, error) {
-	dir, err := os.MkdirTemp(cfg.Data, "engram-bench-raw-")
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-raw-")
 	if err != nil {
-		return 0, fmt.Errorf("making a directory for raw JetStream: %w", err)
+		return 0, err
 	}
 	rate, err := rawIn(ctx, cfg, src, dir)
-	return rate, errors.Join(err, os.RemoveAll(dir))
+	return rate, errors.Join(err, remove())
 }
 
 func rawIn(ctx context.Context, cfg *Config, src *source, dir string) (rate float64, err error) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
@@ -100,10 +100,12 @@ func Spaces(ctx context.Context, cfg SpacesConfig, progress func(string)) (rep S
 		return rep, err
 	}
 	r := &spacesRun{cfg: cfg, src: newRowSource(nil, cfg.Dim)}
-	if r.dir, err = os.MkdirTemp(cfg.Data, "engram-bench-spaces-"); err != nil {
-		return rep, fmt.Errorf("making a directory for the run: %w", err)
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-spaces-")
+	if err != nil {
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
+	r.dir = dir
 	defer func() { err = errors.Join(err, r.abandon()) }()
 	r.rep = SpacesReport{Spaces: cfg.Spaces, Rows: cfg.Rows, Dim: cfg.Dim, Shards: cfg.Shards, TailBytes: cfg.TailBytes}
 	if err := r.run(ctx, progress); err != nil {

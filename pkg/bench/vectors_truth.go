@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/npy"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vector"
@@ -24,17 +24,25 @@ type TruthConfig struct {
 	K, Threads         int
 }
 
+// Validate tells what of the configuration cannot be.
+func (c *TruthConfig) Validate() error {
+	if c.K < 1 || c.K > 10_000 || c.Threads < 1 {
+		return fmt.Errorf("-k is %d and --threads %d; they can be 1 to 10000, and 1 or more", c.K, c.Threads)
+	}
+	return nil
+}
+
 // Truth compares every query with every row, in f32. It shares nothing with the engines but the kernels, which are tested
 // against plain loops.
 func Truth(ctx context.Context, cfg TruthConfig) (err error) {
-	if cfg.K < 1 || cfg.K > 10_000 || cfg.Threads < 1 {
-		return fmt.Errorf("-k is %d and --threads %d; they can be 1 to 10000, and 1 or more", cfg.K, cfg.Threads)
+	if err := cfg.Validate(); err != nil {
+		return err
 	}
-	dir, err := os.MkdirTemp("", "engram-bench-truth-")
+	dir, remove, err := daemon.TempDir(ctx, "", "engram-bench-truth-")
 	if err != nil {
-		return fmt.Errorf("making a directory for the run: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	base, err := openVectors(cfg.Base, dir)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package corpus reads real text for the demonstration and for imports: the documentation comments of an installed Go
-// toolchain ([GoDocs]), any folder of text, Markdown or Go ([Dir]), and plain text a line at a time ([Lines]).
+// Package corpus reads real text for the demonstration: the documentation comments of an installed Go toolchain
+// ([GoDocs]), and any folder of text, Markdown or Go ([Dir]).
 //
 // Files are read and parsed by several goroutines, at most 8, and handed out sorted by name, a folder's files before its folders, so
 // that two runs over the same files give the same documents in the same order. emit is called by the goroutine that called in,
@@ -16,10 +16,9 @@ import (
 
 // Limits of what is read and handed out, in bytes.
 const (
-	MaxText = 8 << 10  // text of a document
-	MaxID   = 256      // id of a document, the limit that an observation has
-	MaxFile = 8 << 20  // file in a folder
-	MaxLine = 64 << 10 // line in a file read by Lines, without its line end
+	MaxText = 8 << 10 // text of a document
+	MaxID   = 256     // id of a document, the limit that an observation has
+	MaxFile = 8 << 20 // file in a folder
 )
 
 // Document is one text to remember. Its strings are valid UTF-8, and hold no reference to the file they came from.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +20,17 @@ import (
 
 // ExitInterrupt is the exit code of a process that Ctrl-C has stopped cleanly.
 const ExitInterrupt = 130
+
+// ExitUsage is the exit code of a process that does not understand how it was started.
+const ExitUsage = 2
+
+// errUsage matches what is wrong with how the program was started.
+var errUsage = errors.New("wrong configuration")
+
+type configError struct{ error }
+
+func (e configError) Is(target error) bool { return target == errUsage }
+func (e configError) Unwrap() error        { return e.error }
 
 // stopTimeout bounds a clean stop.
 const stopTimeout = 20 * time.Second
@@ -40,51 +49,23 @@ type Program[C any] struct {
 	Start  func(context.Context, C, Env) (Part, error)
 }
 
-// Main runs the program and exits the process: 0 after --help, --print-config and SIGTERM, 130 after Ctrl-C, 1 after an
-// error, which it prints as one line.
+// Main runs the program and exits the process: 0 after --help, --print-config and SIGTERM, 130 after Ctrl-C, 2 where the
+// configuration cannot be, be it flags, variables or the file, and 1 after another error. It prints an error as one line.
 func (p Program[C]) Main() {
 	ctx, interrupted, stop := Signals(context.Background())
 	err := p.run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		if errors.Is(err, errUsage) {
+			os.Exit(ExitUsage)
+		}
 		os.Exit(1)
 	}
 	if interrupted() {
 		os.Exit(ExitInterrupt)
 	}
 }
-
-// Signals returns a context that SIGINT and SIGTERM end, and a function that tells whether it was SIGINT. A second
-// signal ends the process at once.
-func Signals(parent context.Context) (ctx context.Context, interrupted func() bool, stop func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for s := range signals {
-			if ctx.Err() != nil {
-				os.Exit(ExitInterrupt)
-			}
-			cancel(signalError{s})
-		}
-	}()
-	return ctx, func() bool {
-			var s signalError
-			return errors.As(context.Cause(ctx), &s) && s.Signal == syscall.SIGINT
-		}, func() {
-			signal.Stop(signals)
-			close(signals)
-			<-done
-			cancel(nil)
-		}
-}
-
-type signalError struct{ os.Signal }
-
-func (e signalError) Error() string { return "stopped by " + e.String() }
 
 func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
 	var cfg C
@@ -93,7 +74,7 @@ func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr 
 		return nil
 	}
 	if err != nil {
-		return err
+		return configError{err}
 	}
 	common, addr := p.Common(&cfg)
 	log, err := logging.New(common.Log, stderr)

@@ -1,27 +1,24 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/engram-memory/engram/pkg/daemon"
 )
 
 // directory returns the node's directory, and what to do with it at the end. A named one has to be empty: what is
 // searchable is counted, and what an earlier run left there would count too.
-func directory(name string) (dir string, remove func() error, err error) {
+func directory(ctx context.Context, name string) (dir string, remove func() error, err error) {
 	if name == "" {
-		dir, err = os.MkdirTemp("", "engram-demo-")
-		if err != nil {
-			return "", nil, fmt.Errorf("making a temporary directory: %w; name one with --data DIR", err)
+		if dir, remove, err = daemon.TempDir(ctx, "", "engram-demo-"); err != nil {
+			return "", nil, fmt.Errorf("%w; name a directory with --data DIR", err)
 		}
-		return dir, func() error {
-			if err := os.RemoveAll(dir); err != nil {
-				return fmt.Errorf("removing the temporary directory: %w", err)
-			}
-			return nil
-		}, nil
+		return dir, remove, nil
 	}
 	entries, err := os.ReadDir(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -26,7 +26,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 // run is Run for a source that was found.
 func run(ctx context.Context, cfg Config, src *source) (err error) {
-	dir, remove, err := directory(cfg.Data)
+	dir, remove, err := directory(ctx, cfg.Data)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,10 @@ import (
 // The golden test holds it still.
 const lexicalName = "lexical"
 
+// MinLexicalDim is the least dimension that a space of the built-in embedder should have: scaled to unit length, a vector
+// of one component is 1 or -1, and every text is equal to about half of all others. Words collide up to far larger ones.
+const MinLexicalDim = 2
+
 // Lexical is the built-in embedder: signed feature hashing of words, pairs of words and character n-grams. It needs no
 // model. It is lexical, not semantic: texts are near when they share spelling, not when they share meaning, and the
 // cosine of two vectors approximates the weighted overlap of the features of the texts.

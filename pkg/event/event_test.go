@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/vector"
 )
 
 func TestValidateSpace(t *testing.T) {
@@ -82,6 +83,36 @@ func TestCheckF32(t *testing.T) {
 	} {
 		if err := event.CheckF32(event.AppendF32(nil, c.v), c.nonzero); !errors.Is(err, c.want) {
 			t.Errorf("CheckF32(%v, %t) = %v, want %v", c.v, c.nonzero, err, c.want)
+		}
+	}
+}
+
+func TestCheckF16(t *testing.T) {
+	for _, c := range []struct {
+		v       []float32
+		nonzero bool
+		want    error
+	}{
+		{[]float32{65504, -65504, 0}, true, nil},
+		{[]float32{math.Nextafter32(65520, 0)}, true, nil}, // rounds to 65504
+		{[]float32{1, 65520}, false, event.ErrNotF16},
+		{[]float32{1, -65520}, false, event.ErrNotF16},
+		{[]float32{math.MaxFloat32}, true, event.ErrNotF16},
+		{[]float32{0, 0x1p-25}, true, event.ErrNotF16},
+		{[]float32{0, 0x1p-25}, false, nil},
+		{[]float32{0, math.Nextafter32(-0x1p-25, -1)}, true, nil},
+	} {
+		if err := event.CheckF16(event.AppendF32(nil, c.v), c.nonzero); !errors.Is(err, c.want) {
+			t.Errorf("CheckF16(%v, %t) = %v, want %v", c.v, c.nonzero, err, c.want)
+		}
+		// What is said of a rounding is what the rounding does.
+		infinite, zero := false, true
+		for _, x := range c.v {
+			h := vector.F32ToF16(x) &^ 0x8000
+			infinite, zero = infinite || h >= 0x7c00, zero && h == 0
+		}
+		if want := infinite || zero && c.nonzero; want != (c.want != nil) {
+			t.Errorf("%v rounds to an infinity: %t, to nothing but zeros: %t", c.v, infinite, zero)
 		}
 	}
 }

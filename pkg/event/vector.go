@@ -13,6 +13,8 @@ var (
 	ErrNotFinite = errors.New("embedding is not finite")
 	// ErrZeroVector is wrapped when all components are zero where the metric is cosine.
 	ErrZeroVector = errors.New("embedding is a zero vector")
+	// ErrNotF16 is wrapped when half precision cannot hold it.
+	ErrNotF16 = errors.New("embedding does not fit f16, in which the space keeps its vectors")
 )
 
 // CheckF32 checks a packed little-endian f32 vector: every component must be finite, and with nonzero at least one of
@@ -29,6 +31,30 @@ func CheckF32(packed []byte, nonzero bool) error {
 	}
 	if nonzero && any == 0 {
 		return fmt.Errorf("%w: it has no direction, so cosine similarity to it is undefined", ErrZeroVector)
+	}
+	return nil
+}
+
+// Where IEEE 754 binary16 ends, as the bits of a binary32 without its sign.
+const (
+	f16Infinite = 0x477ff000 // 65520: from here on a number rounds to infinity, below it to 65504 at most
+	f16Zero     = 0x33000000 // 2^-25: up to here it rounds to zero
+)
+
+// CheckF16 checks that a packed little-endian f32 vector which CheckF32 has passed survives being rounded to f16: no
+// component becomes infinite, and with nonzero at least one of them stays above zero. It does not allocate.
+func CheckF16(packed []byte, nonzero bool) error {
+	var most uint32
+	for i := 0; i+4 <= len(packed); i += 4 {
+		bits := binary.LittleEndian.Uint32(packed[i:]) &^ (1 << 31)
+		if bits >= f16Infinite {
+			return fmt.Errorf("%w: component %d is %v, and the largest number of f16 is 65504",
+				ErrNotF16, i/4, math.Float32frombits(binary.LittleEndian.Uint32(packed[i:])))
+		}
+		most = max(most, bits)
+	}
+	if nonzero && most <= f16Zero {
+		return fmt.Errorf("%w: all of its components are too small and become zero", ErrNotF16)
 	}
 	return nil
 }

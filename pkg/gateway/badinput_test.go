@@ -33,7 +33,7 @@ type bad struct {
 	field string
 }
 
-func badInputs(fresh string) map[string]bad {
+func badInputs(fresh, half string) map[string]bad {
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
 	long := func(n int) string { return strings.Repeat("x", n) }
 	embedded := func(more string) string { return `{"embedding":[1,2,3]` + more + `}` }
@@ -60,6 +60,8 @@ func badInputs(fresh string) map[string]bad {
 		"overflow":                   {"", `{"embedding":[1e400,2,3]}`, nil, wire.CodeInvalidEmbedding, "embedding"},
 		"zero vector":                {"", `{"embedding":[0,0,-0]}`, vector(f32(0, 0, 0)), wire.CodeInvalidEmbedding, "embedding"},
 		"zero vector, new space":     {fresh, `{"embedding":[0]}`, vector(f32(0)), wire.CodeInvalidEmbedding, "embedding"},
+		"too large for f16":          {half, `{"embedding":[1,65520,3]}`, vector(f32(1, 65520, 3)), wire.CodeInvalidEmbedding, "embedding"},
+		"too small for f16":          {half, `{"embedding":[0,2e-8,-1e-8]}`, vector(f32(0, 2e-8, -1e-8)), wire.CodeInvalidEmbedding, "embedding"},
 		"odd bytes":                  {"", `{"embedding":"AAAA"}`, vector(&api.Embedding{Data: []byte{1, 2, 3}}), wire.CodeInvalidEmbedding, "embedding"},
 		"unknown encoding":           {"", "", vector(&api.Embedding{Data: []byte{1, 2, 3}, Encoding: 9}), wire.CodeUnknownEncoding, "embedding"},
 		"i8 without scale":           {"", "", vector(&api.Embedding{Data: []byte{1, 2, 3}, Encoding: api.Encoding_ENCODING_I8}), wire.CodeInvalidEmbedding, "embedding.scale"},
@@ -188,9 +190,13 @@ func TestBadInput(t *testing.T) {
 	conn := connect(t)
 	taken := unique("bad-input")
 	define(t, conn, taken, f32(1, 2, 3))
+	half := unique("bad-half")
+	if _, refused := core(t, conn, nil).Define(t.Context(), half, &api.DefineRequest{Dimension: proto.Uint32(3), Vectors: api.Vectors_VECTORS_F16}); refused != nil {
+		t.Fatal(refused)
+	}
 	ways := transports(t, conn)
 	before := lastSequences(t, conn.JS)
-	for name, b := range badInputs(unique("bad-new")) {
+	for name, b := range badInputs(unique("bad-new"), half) {
 		if b.space == "" {
 			b.space = taken
 		}
@@ -280,6 +286,23 @@ func decodeLines(t *testing.T, text string) []lineResult {
 		all = append(all, l)
 	}
 	return all
+}
+
+// Where the gateway's configuration says f16, the first observation of a space is held to it as all others are.
+func TestFirstObservationFitsF16(t *testing.T) {
+	conn := connect(t)
+	g := core(t, conn, func(c *gateway.Config) { c.Space.Vectors, c.Space.Metric = "f16", "l2" })
+	space := unique("half-first")
+	before := lastSequences(t, conn.JS)
+	a := <-observe(g, space, one(&api.Observation{Id: "a", Embedding: f32(7e4, 1)}))
+	if a.refused == nil || a.refused.Code != wire.CodeInvalidEmbedding || !strings.Contains(a.refused.Message, "component 0 is 70000, and the largest number of f16 is 65504") {
+		t.Errorf("%v, %v", a.resp, a.refused)
+	}
+	if after := lastSequences(t, conn.JS); !maps.Equal(after, before) {
+		t.Errorf("the streams went from %v to %v", before, after)
+	}
+	must(t, observe(g, space, one(&api.Observation{Id: "a", Embedding: f32(65504, 0)})))
+	must(t, observe(g, space, one(&api.Observation{Id: "0", Embedding: f32(0, 1e-9)}))) // zero is a vector to l2
 }
 
 // What is over the size that a transport carries.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -80,6 +81,8 @@ func (c *Config) Validate() error {
 	check(0 < c.Admission.Recover && c.Admission.Recover <= c.Admission.Activate && c.Admission.Activate <= 1,
 		"admission.recover is %v and admission.activate %v; want 0 < recover <= activate <= 1", c.Admission.Recover, c.Admission.Activate)
 	check(c.Space.Dimension >= 1 && c.Space.Dimension <= event.MaxDimension, "space.dimension is %d; it can be 1 to %d", c.Space.Dimension, event.MaxDimension)
+	check(c.Space.Dimension < 1 || !tooNarrow(c.Space.Embedder, c.Space.Dimension), "space.dimension is %d, in which the embedder %q cannot tell texts apart; it can be %d or more",
+		c.Space.Dimension, c.Space.Embedder, embed.MinLexicalDim)
 	if _, err := wire.ParseMetric(c.Space.Metric); err != nil {
 		check(false, "space.%s", err.Message)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -91,7 +92,16 @@ func (g *Gateway) definitionOf(space string, req *api.DefineRequest) (*api.Space
 	case def.GetEmbedder() == noEmbedder:
 		return nil, wire.Errorf(wire.CodeInvalidArgument, "dimension", "a space without an embedder needs a dimension, that of the embeddings to come")
 	}
+	if tooNarrow(def.GetEmbedder(), int(def.GetDimension())) {
+		return nil, wire.Errorf(wire.CodeInvalidArgument, "dimension", "dimension is %d, in which the embedder %q cannot tell texts apart; choose a larger one, "+
+			"%d for instance, or the embedder %q for embeddings of your own", def.GetDimension(), def.GetEmbedder(), DefaultConfig().Space.Dimension, noEmbedder)
+	}
 	return def, nil
+}
+
+// tooNarrow tells that an embedder's vectors of a dimension would be of no use.
+func tooNarrow(embedder string, dimension int) bool {
+	return embedder == (*embed.Lexical)(nil).Name() && dimension < embed.MinLexicalDim
 }
 
 // difference returns the conflict of a request with the definition that is there, about the first field that differs.

@@ -183,6 +183,7 @@ func TestBadDefinitions(t *testing.T) {
 		"no dimension":      {"", `{"dimension":0}`, wire.CodeInvalidArgument, "dimension"},
 		"a large dimension": {"", `{"dimension":4097}`, wire.CodeInvalidArgument, "dimension"},
 		"a needed one":      {"", `{"embedder":"none"}`, wire.CodeInvalidArgument, "dimension"},
+		"words in one":      {"", `{"dimension":1,"embedder":"lexical"}`, wire.CodeInvalidArgument, "dimension"},
 		"metric":            {"", `{"metric":"hamming"}`, wire.CodeInvalidArgument, "metric"},
 		"vectors":           {"", `{"vectors":"f64"}`, wire.CodeInvalidArgument, "vectors"},
 		"engine":            {"", `{"engine":"warp"}`, wire.CodeInvalidArgument, "engine"},
@@ -279,9 +280,10 @@ func put(t *testing.T, path, body string) (int, http.Header, string) {
 
 func TestSpaceConfigIsValidated(t *testing.T) {
 	for name, change := range map[string]func(*gateway.Config){
-		"space.engine":  func(c *gateway.Config) { c.Space.Engine = "warp" },
-		"space.vectors": func(c *gateway.Config) { c.Space.Vectors = "f64" },
-		"space.metric":  func(c *gateway.Config) { c.Space.Metric = "hamming" },
+		"space.engine":            func(c *gateway.Config) { c.Space.Engine = "warp" },
+		"space.vectors":           func(c *gateway.Config) { c.Space.Vectors = "f64" },
+		"space.metric":            func(c *gateway.Config) { c.Space.Metric = "hamming" },
+		"cannot tell texts apart": func(c *gateway.Config) { c.Space.Dimension = 1 },
 	} {
 		cfg := gateway.DefaultConfig()
 		change(&cfg)

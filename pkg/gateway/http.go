@@ -24,8 +24,8 @@ const maxBody = 16 << 20
 // an envelope, an ObserveRequest in protobuf, or NDJSON, one observation a line; and PUT /v1/spaces/{space}.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/observations", g.postObservations)
-	mux.HandleFunc("PUT /v1/spaces/{space}", g.putSpace)
+	mux.HandleFunc("POST /v1/spaces/{space}/observations", wire.OnlyQuery(g.postObservations))
+	mux.HandleFunc("PUT /v1/spaces/{space}", wire.OnlyQuery(g.putSpace))
 	return mux
 }
 

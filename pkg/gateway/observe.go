@@ -173,13 +173,17 @@ func (r *observing) embed(ctx context.Context, entry *registry.Entry) *wire.Erro
 
 // fits refuses an embedding that the space cannot hold.
 func (r *observing) fits(i int, entry *registry.Entry) *wire.Error {
-	data, err := wire.EmbeddingF32(r.req.GetObservations()[i].GetEmbedding(), entry.GetMetric() == api.Metric_METRIC_COSINE)
+	cosine := entry.GetMetric() == api.Metric_METRIC_COSINE
+	data, err := wire.EmbeddingF32(r.req.GetObservations()[i].GetEmbedding(), cosine)
 	if err != nil {
 		return r.at(i, err)
 	}
 	if len(data)/4 != int(entry.GetDimension()) {
 		return r.at(i, wire.Errorf(wire.CodeWrongDimension, "embedding", "space %q has dimension %d, the embedding has %d",
 			r.space, entry.GetDimension(), len(data)/4))
+	}
+	if err := wire.CheckHeld(data, entry.GetVectors(), cosine); err != nil {
+		return r.at(i, err)
 	}
 	return nil
 }

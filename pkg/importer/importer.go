@@ -80,7 +80,8 @@ type Result struct {
 	Searchable bool
 }
 
-func (c *Config) complete() error {
+// Validate fills in the defaults and tells what of the configuration cannot be, as Run does.
+func (c *Config) Validate() error {
 	fill := func(field *int, value int) {
 		if *field == 0 {
 			*field = value
@@ -116,7 +117,7 @@ const maxWindow = 256
 // is spent on waiting for that, which is no error), when ctx ends, or at the first failure that is not a record's. All its
 // goroutines have ended then. The result counts in every case; refused records are no error.
 func Run(ctx context.Context, c Client, src Source, cfg Config) (Result, error) {
-	if err := cfg.complete(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return Result{}, err
 	}
 	r := &run{cfg: cfg, client: c}
@@ -168,10 +169,15 @@ func (r *run) lookAtSpace(ctx context.Context, src Source) error {
 		return r.client.Spaces(ctx, r.cfg.Space)
 	})
 	if err != nil {
-		if wire.AsError(err).Code == wire.CodeUnknownSpace {
-			return nil
+		if wire.AsError(err).Code != wire.CodeUnknownSpace {
+			return err
 		}
-		return err
+		if src.Dimension() == 1 {
+			// One column is more likely a file of labels or ids than a space that somebody wants.
+			return wire.Errorf(wire.CodeUnknownSpace, "space", "the embeddings of the file have one component, and there is no space %q to take such; "+
+				"if they are embeddings, create it before, with --dim 1", r.cfg.Space)
+		}
+		return nil
 	}
 	for _, s := range resp.GetSpaces() {
 		r.defined = true

@@ -1,20 +1,12 @@
 package importer
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"strconv"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/wire"
 )
-
-// maxLine bounds a line of JSON: an observation has up to 4,096 components, 64 KiB of text and 16 KiB of metadata, and
-// must fit into one message of 1 MiB anyway.
-const maxLine = 1 << 20
 
 // jsonSource reads the JSON of one observation from each line that is not blank.
 type jsonSource struct {
@@ -24,49 +16,22 @@ type jsonSource struct {
 
 func (s *jsonSource) Records(emit func(Record) error) error {
 	seen := map[string]struct{}{}
-	r := bufio.NewReaderSize(s.f, maxLine)
-	for n := int64(1); ; n++ {
-		line, long, err := readLine(r)
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("%s: reading line %d: %w", s.path, n, err)
-		}
-		last := err == io.EOF
-		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\uFEFF"))
-		}
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			rec := Record{Number: n, Consumed: n}
-			if long {
-				rec.Refused = wire.Errorf(wire.CodeTooLarge, "", "the line is longer than %d bytes", maxLine)
-			} else {
-				rec.Observation, rec.Refused = s.observation(line, n)
-			}
-			if rec.Refused == nil {
-				_, rec.Repeated = seen[rec.Observation.GetId()]
-				seen[rec.Observation.GetId()] = struct{}{}
-			}
-			if err := emit(rec); err != nil {
-				return err
-			}
-		}
-		if last {
+	return s.lines(func(n int64, line []byte, long bool) error {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
 			return nil
 		}
-	}
-}
-
-// readLine returns the next line with its end, valid until the next call, and io.EOF with the last one. Of a line beyond
-// the buffer it returns the beginning, says so, and skips the rest.
-func readLine(r *bufio.Reader) (line []byte, long bool, err error) {
-	line, err = r.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return line, false, err
-	}
-	start := bytes.Clone(line[:64])
-	for errors.Is(err, bufio.ErrBufferFull) {
-		_, err = r.ReadSlice('\n')
-	}
-	return start, true, err
+		rec := Record{Number: n, Consumed: n}
+		if long {
+			rec.Refused = wire.Errorf(wire.CodeTooLarge, "", "the line is longer than %d bytes", maxLine)
+		} else {
+			rec.Observation, rec.Refused = s.observation(line, n)
+		}
+		if rec.Refused == nil {
+			_, rec.Repeated = seen[rec.Observation.GetId()]
+			seen[rec.Observation.GetId()] = struct{}{}
+		}
+		return emit(rec)
+	})
 }
 
 // observation reads one line, which has passed what can be checked here when it returns no refusal.

@@ -35,7 +35,7 @@ func (s *npySource) check() error {
 	if d := s.f.DType(); d != npy.Float32 && d != npy.Float16 {
 		return fmt.Errorf("%s: it holds %s, and embeddings are float32 or float16: %w", s.path, d, npy.ErrUnsupported)
 	}
-	if s.f.Cols() < 2 {
+	if s.f.Dims() != 2 {
 		return fmt.Errorf("%s: it has %d numbers in one dimension; want rows of embeddings, shape (rows, components)", s.path, s.f.Rows())
 	}
 	if s.f.Cols() > event.MaxDimension {

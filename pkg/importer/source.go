@@ -1,9 +1,8 @@
 package importer
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,6 +42,9 @@ type Source interface {
 	Close() error
 }
 
+// ErrName matches the error of Open for a file, or a prefix of ids, that cannot be because of its name.
+var ErrName = errors.New("the name does not do")
+
 // Open opens a file by its extension: .jsonl or .ndjson, .npy, or .txt. idPrefix begins the ids of records that have
 // none of their own, and their number ends it; when it is empty it is the file's name without its folder, and a colon.
 // The caller closes the source.
@@ -52,8 +54,8 @@ func Open(path, idPrefix string) (Source, error) {
 	}
 	// The longest number that can follow.
 	if err := wire.CheckID(idPrefix+strconv.FormatInt(1<<62, 10), "id"); err != nil {
-		return nil, fmt.Errorf("%s: ids that begin with %q cannot be: they are UTF-8 of at most %d bytes with the number; choose another prefix",
-			path, idPrefix, event.MaxID)
+		return nil, nameError(fmt.Sprintf("%s: ids that begin with %q cannot be: they are UTF-8 of at most %d bytes with the number; choose another prefix",
+			path, idPrefix, event.MaxID))
 	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".npy":
@@ -68,44 +70,11 @@ func Open(path, idPrefix string) (Source, error) {
 		}
 		return &jsonSource{lineFile{f, path}, idPrefix}, nil
 	}
-	return nil, fmt.Errorf("%s: the kind of a file is told by its name, which ends in .jsonl, .npy or .txt", path)
+	return nil, nameError(path + ": the kind of a file is told by its name, which ends in .jsonl, .npy or .txt")
 }
 
-// lineFile is what the files of lines have in common.
-type lineFile struct {
-	f    *os.File
-	path string
-}
+// nameError is an ErrName in words of its own.
+type nameError string
 
-func (*lineFile) Unit() string   { return "line" }
-func (*lineFile) Dimension() int { return 0 }
-
-// Count returns the number of lines, blank ones included.
-func (l *lineFile) Count() (int64, error) {
-	info, err := l.f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("counting lines: %w", err)
-	}
-	r := io.NewSectionReader(l.f, 0, info.Size())
-	buf := make([]byte, 256<<10)
-	lines, last := int64(0), byte('\n')
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
-			last = buf[n-1]
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, fmt.Errorf("%s: counting lines: %w", l.path, err)
-		}
-	}
-	if last != '\n' {
-		lines++
-	}
-	return lines, nil
-}
-
-func (l *lineFile) Close() error { return l.f.Close() }
+func (e nameError) Error() string        { return string(e) }
+func (e nameError) Is(target error) bool { return target == ErrName }

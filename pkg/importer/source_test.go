@@ -134,12 +134,24 @@ func TestTextLines(t *testing.T) {
 }
 
 func TestTextErrors(t *testing.T) {
-	path := write(t, "bad.txt", "good\n\xff\n")
+	// A line that is no text does not keep those behind it from being read.
+	path := write(t, "bad.txt", "\uFEFFgood\r\n\xff\n"+strings.Repeat("x", event.MaxText)+"\n"+strings.Repeat("x", event.MaxText+1)+"\n"+
+		strings.Repeat("x", maxLine+1)+"\nna\x00l\n\u00a0\nlast")
 	src := open(t, path, "")
-	n := 0
-	err := src.Records(func(Record) error { n++; return nil })
-	if err == nil || !strings.HasPrefix(err.Error(), path+": line 2 ") || n != 1 {
-		t.Errorf("after %d records: %v", n, err)
+	got, records := read(t, src)
+	want := []string{"1 bad.txt:1", "2 ! malformed", "3 bad.txt:3", "4 ! too_large", "5 ! too_large", "6 ! malformed", "8 bad.txt:8"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if records[0].Observation.GetText() != "good" || records[len(records)-1].Observation.GetText() != "last" {
+		t.Errorf("the first text is %q, the last %q", records[0].Observation.GetText(), records[len(records)-1].Observation.GetText())
+	}
+	for name, text := range map[string]string{"le.txt": "\xff\xfeo\x00\n\x00", "be.txt": "\xfe\xff\x00o\x00\n"} {
+		path := write(t, name, text)
+		err := open(t, path, "").Records(func(r Record) error { t.Errorf("%s: record %v", name, r); return nil })
+		if err == nil || !strings.HasPrefix(err.Error(), path+": it begins as a file of UTF-16 does") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	// An error of the caller is not dressed up as one of the file.
 	own := errors.New("own")
@@ -182,7 +194,33 @@ func TestNPYRows(t *testing.T) {
 	}
 }
 
+// Rows of one component are rows all the same; whether they are embeddings the space says.
+func TestNPYOfOneColumn(t *testing.T) {
+	src := open(t, writeNPY(t, "c.npy", npy.Float32, [][]float32{{1}, {-2}}), "")
+	got, records := read(t, src)
+	if diff := cmp.Diff([]string{"0 c.npy:0", "1 c.npy:1"}, got); diff != "" {
+		t.Fatal(diff)
+	}
+	packed, refused := wire.EmbeddingF32(records[1].Observation.GetEmbedding(), true)
+	if refused != nil || src.Dimension() != 1 || !cmp.Equal([]float32{-2}, event.DecodeF32(nil, packed)) {
+		t.Errorf("dimension %d, the second row is %v, refusal %v", src.Dimension(), packed, refused)
+	}
+	f := &fake{dim: 1}
+	if got, _, _, err := imported(t, f, src, Config{}); err != nil || got.Sent != 2 {
+		t.Errorf("into a space of dimension 1: %+v, error %v", got, err)
+	}
+	f = &fake{dim: 2}
+	if _, _, _, err := imported(t, f, src, Config{}); err == nil || !strings.Contains(err.Error(), "has dimension 2, the embeddings of the file have 1") {
+		t.Errorf("into a space of dimension 2: %v", err)
+	}
+	f = &fake{}
+	if _, _, _, err := imported(t, f, src, Config{}); err == nil || !strings.Contains(err.Error(), "create it before, with --dim 1") || f.tries > 0 {
+		t.Errorf("into no space: %v, after %d requests", err, f.tries)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
+	line := "\x93NUMPY\x01\x00\x46\x00" + "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }" + strings.Repeat(" ", 12) + "\n" + "\x00\x00\x80\x3f"
 	ints := "\x93NUMPY\x01\x00\x46\x00" + "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 1), }" + strings.Repeat(" ", 10) + "\n" + "\x01\x00\x00\x00"
 	for name, tc := range map[string]struct {
 		path, prefix, want string
@@ -194,6 +232,7 @@ func TestOpenErrors(t *testing.T) {
 		"prefix":   {path: "/x/a.txt", prefix: strings.Repeat("x", event.MaxID-5), want: "choose another prefix"},
 		"no UTF-8": {path: "/x/a.txt", prefix: "\xff", want: "choose another prefix"},
 		"integers": {path: write(t, "i.npy", ints), want: "it holds int32", is: npy.ErrUnsupported},
+		"one line": {path: write(t, "l.npy", line), want: "1 numbers in one dimension"},
 		"too wide": {path: writeNPY(t, "w.npy", npy.Float32, [][]float32{make([]float32, event.MaxDimension+1)}), want: "4097 components"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -88,6 +88,9 @@ func (f *File) Rows() int { return f.h.rows }
 // Cols is the number of elements in a row; 1 for an array of one dimension. It is 0 only when Rows is.
 func (f *File) Cols() int { return f.h.cols }
 
+// Dims is how many dimensions the array has, 1 or 2: shape (n,) or (n, 1) both are n rows of one column.
+func (f *File) Dims() int { return f.h.dims }
+
 // DType is the type of the elements as the file stores them.
 func (f *File) DType() DType { return f.h.dtype }
 

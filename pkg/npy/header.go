@@ -23,6 +23,7 @@ const (
 // header is what a file says of its array. A one-dimensional array of n elements is n rows of one column.
 type header struct {
 	dtype      DType
+	dims       int // of the shape, 1 or 2
 	rows, cols int
 	offset     int64 // where the array starts in the file
 	dataSize   int64 // rows × cols × size of an element; offset+dataSize does not overflow
@@ -107,7 +108,7 @@ func parseHeaderText(text string) (header, error) {
 	if err != nil {
 		return header{}, err
 	}
-	return header{dtype: dtype, rows: int(rows), cols: int(cols), dataSize: size}, nil
+	return header{dtype: dtype, dims: len(d.shape), rows: int(rows), cols: int(cols), dataSize: size}, nil
 }
 
 // dataSize is the number of bytes of the array, or an error when that, or either side, is more than an int holds.

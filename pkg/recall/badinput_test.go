@@ -128,6 +128,42 @@ func TestUnknownSpace(t *testing.T) {
 	}
 }
 
+// A query parameter that means nothing is refused, and the refusal names it and those that there are.
+func TestUnknownQueryParameters(t *testing.T) {
+	space := unique("query")
+	remember(t, connect(t), space, &api.Observation{Id: "a", Embedding: f32(1, 2)})
+	at := "/v1/spaces/" + space
+	for _, r := range []struct{ method, path, field, says string }{
+		{http.MethodGet, "/v1/spaces?limit=3", "limit", "take none"},
+		{http.MethodGet, at + "?x", "x", "take none"},
+		{http.MethodPut, at + "?dimension=2", "dimension", "take none"},
+		{http.MethodPost, at + "/recall?k=3", "k", "take none"},
+		{http.MethodPost, at + "/compact?deadline_ms=1", "deadline_ms", "take none"},
+		{http.MethodPost, at + "/observations?ack=searchable", "ack", "take none"},
+		{http.MethodDelete, at + "/observations/a?yes=1", "yes", "take none"},
+		{http.MethodGet, at + "/observations?limt=1", "limt", "limit, before, at_least, as_of, include"},
+		{http.MethodGet, at + "/observations?limit=1&limit=2", "limit", "2 times"},
+		{http.MethodGet, at + "/observations/a?limit=1", "limit", "at_least, as_of, include"},
+		{http.MethodGet, at + "/observations?limit=%zz", "", "cannot be read"},
+		{http.MethodGet, at + "/observations?limit=1;include=text", "", "cannot be read"},
+	} {
+		status, header, text := call(t, r.method, shared.HTTPAddr(), r.path, wire.TypeJSON, "{}")
+		e := wire.DecodeError(wire.JSON, []byte(text))
+		if status != http.StatusBadRequest || e.Code != wire.CodeMalformed || e.Field != r.field || !strings.Contains(e.Message, r.says) || header.Get("Content-Type") != wire.TypeJSON {
+			t.Errorf("%s %s: %d %s", r.method, r.path, status, text)
+		}
+	}
+	status, _, text := call(t, http.MethodPost, shared.HTTPAddr(), at+"/recall?k=3", wire.TypeProtobuf, "")
+	if e := wire.DecodeError(wire.Protobuf, []byte(text)); status != http.StatusBadRequest || e.Field != "k" {
+		t.Errorf("in protobuf: %d %q", status, text)
+	}
+	for _, path := range []string{at + "/observations?limit=1&include=text&include=embedding&before=&at_least=&as_of=", at + "/observations/a?include=text&include=metadata"} {
+		if status, _, text := call(t, http.MethodGet, shared.HTTPAddr(), path, "", ""); status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+}
+
 // Paths that are not there, and methods that they do not have.
 func TestUnknownPaths(t *testing.T) {
 	for _, r := range []struct {

@@ -95,11 +95,20 @@ func (r *Router) compactAll(ctx context.Context, space string, shard int, worker
 	})
 	for _, w := range workers {
 		if len(done) < len(workers) && !slices.ContainsFunc(done, func(c *api.CompactedCopy) bool { return c.GetWorker() == w }) {
-			done = append(done, &api.CompactedCopy{Worker: w, Error: wire.Errorf(wire.CodeDeadline, "", "worker %s did not answer before the deadline", w).Proto()})
+			done = append(done, &api.CompactedCopy{Worker: w, Error: silent(ctx, w).Proto()})
 		}
 	}
 	slices.SortFunc(done, func(a, b *api.CompactedCopy) int { return cmp.Compare(a.GetWorker(), b.GetWorker()) })
 	return done, err
+}
+
+// silent says why nothing was heard of a worker when ctx ended.
+func silent(ctx context.Context, worker string) *wire.Error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return wire.Errorf(wire.CodeUnavailable, "", "this recall API stops, or the client is gone, and worker %s has not said that it is done; "+
+			"it goes on unless it stops, too", worker)
+	}
+	return wire.Errorf(wire.CodeDeadline, "", "worker %s did not answer before the deadline", worker)
 }
 
 // gather sends a request that several answer, and hands their answers over until that returns false or ctx ends.

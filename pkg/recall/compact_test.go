@@ -1,19 +1,25 @@
 package recall_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/recall"
+	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -110,6 +116,46 @@ func TestCompactAsksAllCopies(t *testing.T) {
 	}
 	if codes["broken"] != "unavailable" || codes["silent"] != "deadline" || len(codes) != 3 {
 		t.Errorf("%v", codes)
+	}
+}
+
+// Where the one who asks for it stops, the answer does not speak of a deadline that has not passed.
+func TestCompactThatIsGivenUp(t *testing.T) {
+	srv, _ := withoutWorker(t)
+	conn := srv.Connect()
+	defs, err := registry.Open(t.Context(), conn.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := defs.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := recall.New(recall.Options{Conn: conn.NC, Topology: bus.Topology{Shards: shards}, Registry: defs, Logger: zerolog.Nop()})
+	if _, err := client.New(conn.NC).Define(t.Context(), "demo", &api.DefineRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	shard := event.ShardOf("demo", shards)
+	svc, err := micro.AddService(conn.NC, micro.Config{Name: "engram-shard-" + strconv.Itoa(shard), Version: "0.0.1", Metadata: map[string]string{"worker": "slow"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sub, err := conn.NC.Subscribe(bus.ShardSubject(shard, bus.VerbCompact), func(*nats.Msg) { cancel() })
+	if err == nil {
+		err = conn.NC.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, refused := r.Compact(ctx, "demo", &api.CompactRequest{})
+	if refused == nil || refused.Code != wire.CodeUnavailable || !strings.Contains(refused.Message, "worker slow has not said that it is done") {
+		t.Errorf("%v", refused)
+	}
+	if err := errors.Join(sub.Unsubscribe(), svc.Stop()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -28,13 +28,13 @@ const (
 // GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
 func (r *Router) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/recall", r.postRecall)
-	mux.HandleFunc("POST /v1/spaces/{space}/compact", r.postCompact)
-	mux.HandleFunc("GET /v1/spaces", r.getSpaces)
-	mux.HandleFunc("GET /v1/spaces/{space}", r.getSpace)
-	mux.HandleFunc("GET /v1/spaces/{space}/observations", r.getObservations)
-	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", r.getObservation)
-	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", r.deleteObservation)
+	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(r.postRecall))
+	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(r.postCompact))
+	mux.HandleFunc("GET /v1/spaces", wire.OnlyQuery(r.getSpaces))
+	mux.HandleFunc("GET /v1/spaces/{space}", wire.OnlyQuery(r.getSpace))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(r.getObservations, "limit", "before", "at_least", "as_of", "include"))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.getObservation, "at_least", "as_of", "include"))
+	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.deleteObservation))
 	return mux
 }
 

@@ -169,3 +169,15 @@ func EmbeddingF32(e *api.Embedding, nonzero bool) ([]byte, *Error) {
 	}
 	return data, nil
 }
+
+// CheckHeld refuses an embedding, packed as EmbeddingF32 returns it, that a space which keeps its vectors so would lose.
+// With nonzero one that becomes a zero vector is refused, too.
+func CheckHeld(packed []byte, kept api.Vectors, nonzero bool) *Error {
+	if kept != api.Vectors_VECTORS_F16 {
+		return nil // f32 keeps what came, and the codes of int8 have a scale
+	}
+	if err := event.CheckF16(packed, nonzero); err != nil {
+		return Errorf(CodeInvalidEmbedding, "embedding", "%v", err)
+	}
+	return nil
+}

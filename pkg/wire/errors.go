@@ -19,7 +19,7 @@ const (
 	CodeInvalidArgument  Code = "invalid_argument"   // 400: a field has a value that it cannot have
 	CodeInvalidSpace     Code = "invalid_space"      // 400: not a name of a space
 	CodeInvalidID        Code = "invalid_id"         // 400: an id is empty, too long or not UTF-8
-	CodeInvalidEmbedding Code = "invalid_embedding"  // 400: NaN, infinite, zero for cosine, or no embedding to be had
+	CodeInvalidEmbedding Code = "invalid_embedding"  // 400: NaN, infinite, zero for cosine, beyond f16, or none to be had
 	CodeUnknownEncoding  Code = "unknown_encoding"   // 400: an embedding in an encoding that is not known
 	CodeWrongDimension   Code = "wrong_dimension"    // 400: an embedding of another dimension than its space
 	CodeInvalidPosition  Code = "invalid_position"   // 400: a position of another set of logs, or of another shard

@@ -61,6 +61,9 @@ func decodeObserve(o *api.Observation, space string, definition func(string) (ve
 		return wire.Errorf(wire.CodeUnknownSpace, "space", "the log holds no definition of space %q before this observation", space)
 	}
 	packed, err := wire.EmbeddingF32(o.GetEmbedding(), def.Metric == vecstore.Cosine)
+	if err == nil {
+		err = wire.CheckHeld(packed, vectorsMessage(def.Vectors), def.Metric == vecstore.Cosine)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,6 +108,8 @@ func definitionOf(d *api.SpaceDefinition) (*vecstore.Definition, *wire.Error) {
 func definitionMessage(d *vecstore.Definition) *api.SpaceDefinition {
 	return &api.SpaceDefinition{
 		Name: d.Name, Dimension: d.Dimension, Metric: api.Metric(d.Metric), Generation: d.Generation,
-		Embedder: d.Embedder, Engine: d.Engine, Vectors: api.Vectors(d.Vectors) + api.Vectors_VECTORS_F32, CreatedAt: d.CreatedAt,
+		Embedder: d.Embedder, Engine: d.Engine, Vectors: vectorsMessage(d.Vectors), CreatedAt: d.CreatedAt,
 	}
 }
+
+func vectorsMessage(v vecstore.Vectors) api.Vectors { return api.Vectors(v) + api.Vectors_VECTORS_F32 }

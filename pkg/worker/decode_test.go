@@ -90,7 +90,7 @@ func accept(store *vecstore.Shard, subject string, data []byte, sequence uint64)
 	return e, high, refused
 }
 
-func storeWith(t testing.TB, space string, dim uint32) *vecstore.Shard {
+func storeWith(t testing.TB, space string, dim uint32, change ...func(*api.SpaceDefinition)) *vecstore.Shard {
 	t.Helper()
 	store, _, err := vecstore.Open(t.TempDir(), vecstore.Source{Epoch: "e"}, vecstore.Options{})
 	if err != nil {
@@ -101,7 +101,11 @@ func storeWith(t testing.TB, space string, dim uint32) *vecstore.Shard {
 			t.Error(err)
 		}
 	})
-	data, err := proto.Marshal(define(space, dim))
+	def := define(space, dim)
+	for _, c := range change {
+		c(def.GetDefine())
+	}
+	data, err := proto.Marshal(def)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +133,27 @@ func TestPoisonIsRefusedWithItsReason(t *testing.T) {
 	}
 	if _, ok := store.Definition("b"); ok {
 		t.Error("space b exists")
+	}
+}
+
+// What the gateway refuses for a space of f16 the worker refuses as well, in the same words.
+func TestPoisonOfASpaceOfF16(t *testing.T) {
+	store := storeWith(t, "a", 2, func(d *api.SpaceDefinition) { d.Vectors = api.Vectors_VECTORS_F16 })
+	for i, v := range [][]float32{{1, 65520}, {1e-9, 0}, {65519, 1e-9}} {
+		data, err := proto.Marshal(observe("a", "x", v...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, refused := accept(store, bus.LogSubject(0, "a"), data, uint64(i)+2)
+		if i == 2 {
+			if refused != nil {
+				t.Errorf("%v: %v", v, refused)
+			}
+			continue
+		}
+		if refused == nil || refused.Code != wire.CodeInvalidEmbedding || !strings.Contains(refused.Message, event.ErrNotF16.Error()) {
+			t.Errorf("%v: %v", v, refused)
+		}
 	}
 }
 

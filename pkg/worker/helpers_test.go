@@ -35,16 +35,15 @@ const patience = 15 * time.Second
 // until waits for a condition.
 func until(t testing.TB, what string, met func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
+	const every = 2 * time.Millisecond
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for !met() {
-		select {
-		case <-deadline.C:
+	// Ticks rather than a deadline: while the process is stopped there are none.
+	for ticks := 0; !met(); ticks++ {
+		if ticks > int(patience/every) {
 			t.Fatalf("waited %v in vain: %s", patience, what)
-		case <-tick.C:
 		}
+		<-tick.C
 	}
 }
 
@@ -377,13 +376,16 @@ func newBench(t *testing.T, shards int, change func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t, &Worker{Options: Options{Config: cfg, Metrics: m, Logger: zerolog.Nop()}, pool: newPool(cfg, m, zerolog.Nop())}}
-	b.ctx, b.cancel = context.WithTimeout(context.Background(), 2*patience)
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	for n := range shards {
 		b.shards = append(b.shards, b.openBare(n))
 		b.pool.attach(b.shards[n])
 	}
+	var watching sync.WaitGroup
+	watching.Go(b.watch)
 	t.Cleanup(func() {
 		b.cancel()
+		watching.Wait()
 		b.pool.close()
 		for _, s := range b.shards {
 			if err := s.store.Load().Close(); err != nil {
@@ -392,6 +394,29 @@ func newBench(t *testing.T, shards int, change func(*Config)) *bench {
 		}
 	})
 	return b
+}
+
+// watch ends the context when nothing has become searchable for a long time in which this process ran. A deadline would
+// also pass while the machine, or somebody with a signal, keeps it from running; of the ticks that it misses, one is kept.
+func (b *bench) watch() {
+	const every = 20 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for ticks, before := 0, uint64(0); ticks < int(2*patience/every); ticks++ {
+		select {
+		case <-tick.C:
+		case <-b.ctx.Done():
+			return
+		}
+		applied := uint64(0)
+		for _, s := range b.shards {
+			applied += s.mark.read().applied
+		}
+		if applied != before {
+			ticks, before = 0, applied
+		}
+	}
+	b.cancel()
 }
 
 func (b *bench) openBare(n int) *shard {
@@ -441,7 +466,7 @@ func (b *bench) push(shard int, events ...vecstore.Event) uint64 {
 func (b *bench) await(shard int, sequence uint64) {
 	b.t.Helper()
 	if err := b.shards[shard].mark.await(b.ctx, sequence); err != nil {
-		b.t.Fatalf("sequence %d of shard %d did not become searchable: %v", sequence, shard, err)
+		b.t.Fatalf("sequence %d of shard %d did not become searchable, and nothing else did for %v: %v", sequence, shard, 2*patience, err)
 	}
 }
 

@@ -63,7 +63,8 @@ func TestOneWriterASpaceInOrder(t *testing.T) {
 			t.Errorf("%s: %v, %v; want the version of sequence %d", name, rows, err, w.last)
 		}
 	}
-	if n := counted(b.Metrics.WorkStolen); n == 0 {
+	// With one processor an index worker is not met at work; TestWholeSpacesAreStolen has one that is.
+	if n := counted(b.Metrics.WorkStolen); n == 0 && runtime.GOMAXPROCS(0) > 1 {
 		t.Error("nothing was stolen")
 	}
 	if n := b.pool.routed.Load(); n != 0 {

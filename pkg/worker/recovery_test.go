@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -389,6 +390,20 @@ func TestBacklogAtTheStartIsStale(t *testing.T) {
 	}
 	if err := s.store.Load().Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A shard that cannot be opened is named once, and its directory with it.
+func TestShardThatCannotBeOpened(t *testing.T) {
+	w := newWorld(t)
+	opt, _ := w.options(nil)
+	dir := filepath.Join(w.dir, "shard-0")
+	if err := os.WriteFile(dir, []byte("not a directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(within(t), opt)
+	if err == nil || strings.Count(err.Error(), "opening shard 0") != 1 || !strings.Contains(err.Error(), dir) {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -56,10 +56,11 @@ type shard struct {
 }
 
 // openShard opens the local files of a shard, or begins them anew where they are of another stream or damaged.
+// Its errors name the shard.
 func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	s, err := w.newShard(number)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("preparing shard %d: %w", number, err)
 	}
 	store, err := s.openStore(ctx, w.storeOptions())
 	if err != nil {

@@ -123,7 +123,7 @@ func (w *Worker) storeOptions() vecstore.Options {
 func (w *Worker) hold(ctx context.Context, number int) error {
 	s, err := w.openShard(ctx, number)
 	if err != nil {
-		return fmt.Errorf("opening shard %d: %w", number, err)
+		return err
 	}
 	w.mu.Lock()
 	w.shards = append(w.shards, s)

@@ -216,7 +216,7 @@ func TestConfiguration(t *testing.T) {
 			"--colour":      func() (string, string, int) { return run(nil, "--colour", "red") },
 		} {
 			_, stderr, code := try()
-			if code != 1 || !strings.HasPrefix(stderr, program+": ") || !strings.Contains(stderr, source) || strings.Count(stderr, "\n") != 1 {
+			if code != 2 || !strings.HasPrefix(stderr, program+": ") || !strings.Contains(stderr, source) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%s with the unknown key %s: exit code %d, %q", program, source, code, stderr)
 			}
 		}

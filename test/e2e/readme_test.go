@@ -27,8 +27,8 @@ func TestReadmeExamples(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	url, http := up(t, filepath.Join(bin, "engram"))
 	work := t.TempDir()
+	url, http := up(t, filepath.Join(bin, "engram"), filepath.Join(work, "engram-data"))
 	if err := os.WriteFile(filepath.Join(work, "notes.jsonl"), []byte(`{"id":"n5","text":"the backup runs at midnight"}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestReadmeExamples(t *testing.T) {
 		{"With curl", "sh", []string{`"position":`, `"hits":[{"id":"n1"`, `the disk was full`, `"db-3"`}},
 		{"With the nats command", "sh", []string{`"searchable":true`, `"hits":[{"id":"n2"`}},
 		{"With Go", "go", []string{"n3  certificates expire"}},
-		{"With the engram command", "sh", []string{"n4", "the cache is warm", "notes"}},
+		{"With the engram command", "sh", []string{"n4", "the cache is warm", "notes", "magic of a segment"}},
 	} {
 		t.Run(example.section, func(t *testing.T) {
 			text := here.Replace(block(t, string(readme), example.section, example.language))
@@ -84,10 +84,10 @@ func block(t *testing.T, readme, title, language string) string {
 	return code
 }
 
-// up runs "engram up" on free ports until the test ends, by Ctrl-C, and returns its addresses.
-func up(t *testing.T, engram string) (url, http string) {
+// up runs "engram up" on free ports, with its data in a directory, until the test ends, by Ctrl-C, and returns its addresses.
+func up(t *testing.T, engram, data string) (url, http string) {
 	t.Helper()
-	cmd := exec.Command(engram, "up", "--data", t.TempDir(), "--nats", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+	cmd := exec.Command(engram, "up", "--data", data, "--nats", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 	cmd.Env = cleanEnv()
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -86,7 +86,8 @@ const (
 	Vectors_VECTORS_UNSPECIFIED Vectors = 0
 	// As they came: scores are exact.
 	Vectors_VECTORS_F32 Vectors = 1
-	// Half-precision floats: half the disk, scores to about three digits.
+	// Half-precision floats: half the disk, scores to about three digits. A component above 65504 is refused, and where the
+	// metric is cosine an embedding of which rounding leaves nothing but zeros.
 	Vectors_VECTORS_F16 Vectors = 2
 	// The int8 codes of the index alone: a quarter of the disk, and scores are those of the codes.
 	Vectors_VECTORS_NONE Vectors = 3
