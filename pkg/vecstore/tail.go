@@ -2,6 +2,7 @@ package vecstore
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/engram-memory/engram/pkg/vector"
@@ -18,9 +19,13 @@ const (
 // tail has the int8 codes of the rows that are not in the graph, to be scanned. Its chunks are on the heap: whoever looks at
 // one keeps it there, so a chunk can be let go at any time. Codes are in the order of components that bit planes want.
 //
-// One goroutine writes (who applies). A chunk whose room is used up is replaced by a larger copy.
+// One goroutine writes (who applies), and one beside it lets chunks go whose rows have been linked. A chunk whose room is used
+// up is replaced by a larger copy.
 type tail struct {
-	size   int // bytes of a code
+	size int // bytes of a code
+	// mu is held while chunks are made or let go. Without it a chunk that goes while the slots are copied to a longer slice
+	// would stay in that one, and its bytes would be taken off twice. Who looks at chunks does not take it.
+	mu     sync.Mutex
 	chunks atomic.Pointer[[]atomic.Pointer[tailChunk]]
 	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone.
 	loaded atomic.Bool
@@ -70,6 +75,11 @@ func (t *tail) add(row uint32, c *codec, stored []byte) error {
 // room returns the chunk of a row, which has a place for it.
 func (t *tail) room(row uint32) *tailChunk {
 	n, i := int(row>>blockShift), int(row%blockRows)
+	if c := t.chunk(row); c != nil && i < len(c.info) {
+		return c // it is there until this row is linked
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var slots []atomic.Pointer[tailChunk]
 	if p := t.chunks.Load(); p != nil {
 		slots = *p
@@ -83,9 +93,6 @@ func (t *tail) room(row uint32) *tailChunk {
 		t.chunks.Store(&slots)
 	}
 	old := slots[n].Load()
-	if old != nil && i < len(old.info) {
-		return old
-	}
 	size := firstTailRows
 	for size <= i {
 		size *= 2
@@ -123,6 +130,8 @@ func (t *tail) code(row uint32) ([]int8, tailInfo) {
 
 // drop lets go of the chunks whose rows are all below a row.
 func (t *tail) drop(below uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	p := t.chunks.Load()
 	if p == nil {
 		return
@@ -136,6 +145,8 @@ func (t *tail) drop(below uint32) {
 
 // evict lets go of everything.
 func (t *tail) evict() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.loaded.Store(false)
 	t.chunks.Store(nil)
 	t.bytes.Store(0)
