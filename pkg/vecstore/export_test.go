@@ -34,3 +34,24 @@ func TailBytes(s *Shard) (sum int64) {
 	}
 	return sum
 }
+
+// TailRowBytes is the memory of a row in the tail of a space.
+func TailRowBytes(s *Shard, name string) int64 {
+	sp, _ := s.space(name)
+	return int64(sp.codec.codeSize + 8)
+}
+
+// StopLinker ends the goroutine that links; the shard can be closed all the same.
+func StopLinker(s *Shard) {
+	s.linker.stop()
+	s.linker.quit = make(chan struct{}) // that it can be ended again
+}
+
+// LinkBlock links one block of a space.
+func LinkBlock(s *Shard, name string) error {
+	sp, err := s.readable(name, 0)
+	if err == nil {
+		_, err = s.linkBlock(sp)
+	}
+	return err
+}

@@ -181,6 +181,7 @@ func (r *replayer) finish() error {
 			r.out.Rebuilt++
 		}
 		g.tail.loaded.Store(g.linked() == g.high.Load())
+		sp.backlog.Store(g.waiting())
 		sp.inOrder = false
 	}
 	return nil

@@ -142,13 +142,16 @@ type pursuit struct {
 	linked, high uint32
 	match        marks // of the filter, when there is one
 	chunks       *[]atomic.Pointer[tailChunk]
+	cold         bool // the codes of the tail are in the row log alone
 	self         uint32
+	failed       error // why a scan could not be ended, when it is not that rows have moved on
 }
 
 func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error) {
 	p := &pursuit{s: s, sp: sp, w: w, q: q, self: math.MaxUint32}
 	sp.used.Store(time.Now().UnixNano())
-	if err := s.warm(sp); err != nil {
+	warm, err := s.warm(sp)
+	if err != nil {
 		return res, err
 	}
 	p.view = sp.view(At{Now: q.Now, AsOf: q.AsOf})
@@ -163,7 +166,7 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	p.high = g.high.Load()
 	// The codes of the rows below high, as they are now: what is loaded anew after an eviction is not looked at half done.
 	p.chunks = g.tail.chunks.Load()
-	if !g.tail.loaded.Load() {
+	if p.cold = !g.tail.loaded.Load(); p.cold && warm {
 		return res, errMovedOn
 	}
 	w.kept = w.kept[:0]
@@ -180,7 +183,10 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	if q.K <= 0 {
 		return Result{Exact: true}, nil
 	}
-	return p.run()
+	if res, err = p.run(); p.failed != nil {
+		err = p.failed
+	}
+	return res, err
 }
 
 // observed returns the vector of the observation that the query names.
@@ -367,6 +373,10 @@ func (p *pursuit) shortlist(want, ef int) int {
 }
 
 func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo)) bool {
+	if p.cold {
+		p.failed = p.scanLog(from, to, visit)
+		return p.failed == nil
+	}
 	g := p.view.g
 	settled := g.settled.Load()
 	applied := func(row uint32) bool {
@@ -377,4 +387,31 @@ func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo
 		return born != 0 && born != void
 	}
 	return from >= to || g.tail.scan(p.chunks, p.sp.codec, p.query, from, to, applied, visit)
+}
+
+// scanLog is scan where the codes are in the row log alone: those of the rows that may be hits are made, a block at a time.
+func (p *pursuit) scanLog(from, to uint32, visit func(uint32, []float32, []tailInfo)) error {
+	c := p.sp.codec
+	t := tail{size: c.codeSize}
+	block := &tailChunk{codes: make([]int8, blockRows*t.size), info: make([]tailInfo, blockRows)}
+	var seen [blockRows]bool
+	for from < to {
+		end := min(to, (from|(blockRows-1))+1)
+		for row := from; row < end; row++ {
+			i := row % blockRows
+			if seen[i] = p.visible(row); !seen[i] {
+				continue
+			}
+			rec, buf, err := p.s.read(p.view.g, row, p.w.read)
+			if p.w.read = buf; err == nil {
+				err = t.encode(block, int(i), c, rec.Vector)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		t.compare(block, c, p.query, from, end, func(row uint32) bool { return seen[row%blockRows] }, visit)
+		from = end
+	}
+	return nil
 }

@@ -29,11 +29,16 @@ type space struct {
 	restUntil   atomic.Int64  // when maintenance may compact it again, Unix time in nanoseconds
 	seen        atomic.Uint64 // the highest sequence of a row that was numbered, also one that was reclaimed
 
-	// numbering is held while rows are numbered, applying while they are applied, linking while they are linked, each
-	// of them by one at a time; who replaces the generation holds the three, taken in the order linking, applying, numbering.
+	// numbering is held while rows are numbered, applying while they are applied, warming while the codes of a tail that is
+	// not loaded are made, linking while rows are linked, each of them by one at a time. They are taken in the order linking,
+	// warming, applying, numbering; who replaces the generation holds all but warming.
 	numbering sync.Mutex
 	applying  sync.Mutex
+	warming   sync.Mutex
 	linking   sync.Mutex
+	// backlog is how many rows waited for the graph when fewest did, where more do than TailRows: after an open. Who applies
+	// does not let them become many more.
+	backlog atomic.Uint32
 
 	// Of who applies. past has what happened to ids lately, where events on their way may have come before that.
 	past       map[rows.Key]*history

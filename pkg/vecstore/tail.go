@@ -27,8 +27,10 @@ type tail struct {
 	// would stay in that one, and its bytes would be taken off twice. Who looks at chunks does not take it.
 	mu     sync.Mutex
 	chunks atomic.Pointer[[]atomic.Pointer[tailChunk]]
-	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone.
+	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone, but for those from
+	// linked to staged, which are about to be linked. Who holds space.warming writes the tail then.
 	loaded atomic.Bool
+	staged uint32 // under space.warming
 	bytes  atomic.Int64
 	buf    []float32
 	codes  []int8
@@ -59,6 +61,11 @@ func (t *tail) reach(from, to uint32) {
 }
 
 func (t *tail) add(row uint32, c *codec, stored []byte) error {
+	return t.encode(t.room(row), int(row%blockRows), c, stored)
+}
+
+// encode makes the code at a place of a chunk.
+func (t *tail) encode(chunk *tailChunk, i int, c *codec, stored []byte) error {
 	v, err := c.load(t.buf, c.encoding(), stored)
 	if err != nil {
 		return err
@@ -67,7 +74,6 @@ func (t *tail) add(row uint32, c *codec, stored []byte) error {
 	if t.codes == nil {
 		t.codes = make([]int8, c.dim)
 	}
-	chunk, i := t.room(row), int(row%blockRows)
 	chunk.info[i] = c.code(chunk.codes[i*t.size:(i+1)*t.size], v, t.codes)
 	return nil
 }
@@ -148,6 +154,7 @@ func (t *tail) evict() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.loaded.Store(false)
+	t.staged = 0
 	t.chunks.Store(nil)
 	t.bytes.Store(0)
 }
@@ -156,26 +163,34 @@ func (t *tail) evict() {
 // and stand at infinity. It returns false when a chunk is gone: its rows have been linked, or the tail was evicted, since
 // the caller looked.
 func (t *tail) scan(chunks *[]atomic.Pointer[tailChunk], c *codec, q *query, from, to uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) bool {
-	var dots [blockRows]int32
-	var out [blockRows]float32
 	for from < to {
 		end := min(to, (from|(blockRows-1))+1)
-		chunk, i := chunkOf(chunks, from), int(from%blockRows)
+		chunk := chunkOf(chunks, from)
 		if chunk == nil {
 			return false
 		}
-		// Rows that are not applied yet may have no place at the end.
-		if n := min(int(end-from), len(chunk.info)-i); n > 0 {
-			vector.DotI8Block(q.Code, chunk.codes[i*t.size:], t.size, dots[:n])
-			info := chunk.info[i : i+n]
-			for j, d := range dots[:n] {
-				if out[j] = float32(math.Inf(1)); applied(from + uint32(j)) {
-					out[j] = c.distance(float32(d)*info[j].scale*q.Scale, info[j].norm)
-				}
-			}
-			visit(from, out[:n], info)
-		}
+		t.compare(chunk, c, q, from, end, applied, visit)
 		from = end
 	}
 	return true
+}
+
+// compare is scan for rows of one chunk.
+func (t *tail) compare(chunk *tailChunk, c *codec, q *query, from, end uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) {
+	var dots [blockRows]int32
+	var out [blockRows]float32
+	i := int(from % blockRows)
+	// Rows that are not applied yet may have no place at the end.
+	n := min(int(end-from), len(chunk.info)-i)
+	if n <= 0 {
+		return
+	}
+	vector.DotI8Block(q.Code, chunk.codes[i*t.size:], t.size, dots[:n])
+	info := chunk.info[i : i+n]
+	for j, d := range dots[:n] {
+		if out[j] = float32(math.Inf(1)); applied(from + uint32(j)) {
+			out[j] = c.distance(float32(d)*info[j].scale*q.Scale, info[j].norm)
+		}
+	}
+	visit(from, out[:n], info)
 }
