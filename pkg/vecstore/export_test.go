@@ -1,6 +1,9 @@
 package vecstore
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter. It
 // is a search that began when so many rows fewer were linked.
@@ -9,6 +12,7 @@ func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) 
 	if err != nil {
 		return Result{}, err
 	}
+	q.Context = context.Background()
 	w := newSearcher()
 	p := &pursuit{s: s, sp: sp, w: w, q: &q, self: math.MaxUint32, view: sp.view(At{Now: q.Now, AsOf: q.AsOf})}
 	g := p.view.g
@@ -20,7 +24,7 @@ func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) 
 	p.index, p.linked, p.high, p.chunks = e.index, e.linked()-behind, g.high.Load(), g.tail.chunks.Load()
 	p.query = sp.codec.query(w, q.Vector)
 	if q.Filter != nil {
-		if p.match, _, err = s.matches(sp, g, q.Filter, p.high); err != nil {
+		if p.match, _, err = s.matches(context.Background(), sp, g, q.Filter, p.high); err != nil {
 			return Result{}, err
 		}
 	}

@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -32,6 +33,9 @@ type Query struct {
 	Filter *Filter
 	// OmitVectors leaves Row.Vector out of the hits.
 	OmitVectors bool
+	// Context ends a search that nobody waits for any more: one that reads many rows then fails with its error. Nil is for
+	// one that never ends.
+	Context context.Context
 }
 
 // Effort says how hard a search looks for the true nearest rows.
@@ -51,7 +55,7 @@ const (
 // two filters with the same key must decide alike.
 type Filter struct {
 	Key string
-	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row.
+	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row or its slices.
 	Match func(*Row) bool
 }
 
@@ -87,11 +91,14 @@ type Result struct {
 }
 
 // Search returns the nearest rows of a space. It fails with ErrUnknownSpace, ErrDimension, ErrGone, or ErrNotFound when the
-// query names an observation that is not there.
+// query names an observation that is not there, and with the error of its context.
 func (s *Shard) Search(name string, q Query) (Result, error) {
 	sp, err := s.readable(name, q.AsOf)
 	if err != nil {
 		return Result{}, err
+	}
+	if q.Context == nil {
+		q.Context = context.Background()
 	}
 	w := s.searchers.Get().(*searcher)
 	defer s.searchers.Put(w)
@@ -211,7 +218,7 @@ func (p *pursuit) run() (Result, error) {
 	var count int
 	if f := p.q.Filter; f != nil {
 		var err error
-		if p.match, count, err = p.s.matches(p.sp, p.view.g, f, p.high); err != nil {
+		if p.match, count, err = p.s.matches(p.q.Context, p.sp, p.view.g, f, p.high); err != nil {
 			return Result{}, err
 		}
 	}
@@ -238,6 +245,9 @@ func (p *pursuit) rate(row uint32) (float32, error) {
 	k := &p.w.passing
 	if len(p.w.kept) < maxKept {
 		k = p.w.keep()
+	}
+	if err := p.q.Context.Err(); err != nil {
+		return 0, err
 	}
 	var err error
 	if k.rec, k.buf, err = p.s.read(p.view.g, row, k.buf); err != nil {
@@ -396,6 +406,9 @@ func (p *pursuit) scanLog(from, to uint32, visit func(uint32, []float32, []tailI
 	block := &tailChunk{codes: make([]int8, blockRows*t.size), info: make([]tailInfo, blockRows)}
 	var seen [blockRows]bool
 	for from < to {
+		if err := p.q.Context.Err(); err != nil {
+			return err
+		}
 		end := min(to, (from|(blockRows-1))+1)
 		for row := from; row < end; row++ {
 			i := row % blockRows
