@@ -45,8 +45,8 @@ type space struct {
 	newestPast uint64
 	pruneAbove int
 	inOrder    bool // nothing is on its way: the log is being replayed
-	// changes, while a compaction copies rows, are the rows that ceased to hold meanwhile.
-	changes *[]uint32
+	// changes, while a compaction copies the space, is what it has to copy once more.
+	changes *changes
 }
 
 func newSpace(def Definition, number uint32, codec *codec) *space {
@@ -106,9 +106,9 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 	case there:
 		s.hide(g, latest, m.sequence, moment)
 		s.remember(key, m.sequence).add(latest)
-		g.setID(key, row)
+		s.setID(g, key, row)
 	default:
-		g.setID(key, row)
+		s.setID(g, key, row)
 	}
 	g.settle()
 	if g.high.Load() <= row {
@@ -141,7 +141,7 @@ func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
 	g.suspects.set(row)
 	g.dead.Add(1)
 	if s.changes != nil {
-		*s.changes = append(*s.changes, row)
+		s.changes.rows = append(s.changes.rows, row)
 	}
 }
 
@@ -159,5 +159,25 @@ func (s *space) forget(key rows.Key, sequence, moment uint64) {
 	}
 	s.hide(g, row, sequence, moment)
 	h.add(row)
-	g.dropID(key)
+	s.dropID(g, key)
+}
+
+func (s *space) setID(g *generation, key rows.Key, row uint32) {
+	g.idsMu.Lock()
+	g.ids[key] = row
+	g.idsMu.Unlock()
+	s.noteID(key)
+}
+
+func (s *space) dropID(g *generation, key rows.Key) {
+	g.idsMu.Lock()
+	delete(g.ids, key)
+	g.idsMu.Unlock()
+	s.noteID(key)
+}
+
+func (s *space) noteID(key rows.Key) {
+	if s.changes != nil && s.changes.ids {
+		s.changes.keys = append(s.changes.keys, key)
+	}
 }
