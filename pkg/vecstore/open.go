@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
@@ -86,7 +87,10 @@ func (s *Shard) open(out *Recovery) error {
 		mode = rows.Trusted
 	}
 	clean := m.State == manifest.Clean && mode == rows.Verified
-	r := &replayer{s: s, out: out, columns: clean || mode == rows.Trusted, trusted: mode == rows.Trusted}
+	r := &replayer{s: s, out: out, columns: clean || mode == rows.Trusted, trusted: mode == rows.Trusted, givenUp: map[manifest.Row]bool{}}
+	for _, row := range m.GivenUp {
+		r.givenUp[row] = false
+	}
 	s.log, out.Recovery, err = rows.Open(s.opt.FS, s.dir, s.src, rows.Options{
 		Mode: mode, SegmentSize: s.opt.SegmentSize, HashKey: m.HashKey, Segments: m.Segments, NextID: m.NextID,
 		Commit: s.commitSegments, Replay: r.entry, Restart: r.restart,
@@ -100,6 +104,9 @@ func (s *Shard) open(out *Recovery) error {
 	// From now on it is in use. What the manifest said before held until here, so that an open that fails can be made again.
 	err = s.store(func(m *manifest.Manifest) {
 		m.State, m.Identity = manifest.Open, identity
+		m.GivenUp = slices.DeleteFunc(m.GivenUp, func(row manifest.Row) bool {
+			return !r.givenUp[row] || s.byNumber[row.Space] == nil
+		})
 		m.Columns = m.Columns[:0]
 		for _, sp := range s.living() {
 			if x, ok := sp.graph(); ok {

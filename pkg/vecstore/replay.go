@@ -3,6 +3,7 @@ package vecstore
 import (
 	"fmt"
 
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
@@ -13,6 +14,8 @@ type replayer struct {
 	out *Recovery
 	// columns tells that the columns that are there can be used, trusted that they need not be verified.
 	columns, trusted bool
+	// givenUp are the rows that the manifest says were given up, with whether the row log has a record of it.
+	givenUp map[manifest.Row]bool
 }
 
 const firstMoment = 1
@@ -30,6 +33,9 @@ func (r *replayer) restart() {
 	clear(s.dropped)
 	s.garbage.reset()
 	s.next = 1
+	for row := range r.givenUp {
+		r.givenUp[row] = false
+	}
 	*r.out = Recovery{}
 	// What cannot be trusted was not closed cleanly either.
 	r.columns, r.trusted = false, false
@@ -133,6 +139,10 @@ func (r *replayer) adopt(sp *space) error {
 // their sequences: what a compaction has reclaimed is in the log perhaps, but not there.
 func (r *replayer) observe(sp *space, e *rows.Entry) {
 	g := sp.gen.Load()
+	_, givenUp := r.givenUp[manifest.Row{Space: sp.number, Sequence: e.Sequence}]
+	if givenUp {
+		r.givenUp[manifest.Row{Space: sp.number, Sequence: e.Sequence}] = true
+	}
 	if x, ok := sp.graph(); ok {
 		b := x.file.Chunks()
 		for n := g.numbered.Load(); n < x.linked(); n = g.numbered.Load() {
@@ -150,7 +160,7 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 	}
 	ordinal := sp.numberRow(e.Sequence, e.Expires, e.Ref)
 	g.tail.loaded.Store(false)
-	if row := uint32(ordinal - g.base); row < g.linked() && sp.gaveUp(row) {
+	if row := uint32(ordinal - g.base); givenUp || row < g.linked() && sp.gaveUp(row) {
 		sp.giveUp(ordinal)
 		return
 	}

@@ -133,6 +133,12 @@ func (s *space) giveUp(ordinal uint64) {
 	}
 }
 
+// isVoid tells whether a row was given up.
+func (s *space) isVoid(ordinal uint64) bool {
+	g := s.gen.Load()
+	return g.meta.at(uint32(ordinal-g.base)).born.Load() == void
+}
+
 // hide lets a row cease to hold: for reads of the past at a sequence, for others at a moment.
 func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
 	m := g.meta.at(row)
