@@ -19,6 +19,9 @@ type Recovery struct {
 	Columns, Rebuilt int
 	// Damaged says for each graph that was set aside what was wrong with it.
 	Damaged []error
+	// Repaired says what was wrong with each file that was made anew where it stands: an index of the row log, after a loss of
+	// power nothing unusual, or a graph whose checksums are gone.
+	Repaired []error
 }
 
 // Open opens the shard in dir, which it creates. It does not lock the directory.
@@ -101,6 +104,7 @@ func (s *Shard) open(out *Recovery) error {
 	if err := r.finish(); err != nil {
 		return err
 	}
+	out.Repaired = append(out.Repaired, out.IndexRepairs...)
 	// From now on it is in use. What the manifest said before held until here, so that an open that fails can be made again.
 	err = s.store(func(m *manifest.Manifest) {
 		m.State, m.Identity = manifest.Open, identity

@@ -3,6 +3,7 @@ package vecstore
 import (
 	"fmt"
 
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
@@ -127,6 +128,9 @@ func (r *replayer) adopt(sp *space) error {
 	if damaged != nil {
 		r.out.Damaged = append(r.out.Damaged, fmt.Errorf("graph of space %q: %w", sp.def.Name, damaged))
 		return r.s.setAsideColumns(sp)
+	}
+	if file == nil && r.s.named(sp) {
+		r.out.Repaired = append(r.out.Repaired, fmt.Errorf("graph of space %q: %w", sp.def.Name, columns.ErrNotSealed))
 	}
 	if file != nil {
 		g := sp.gen.Load()
