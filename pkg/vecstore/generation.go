@@ -52,8 +52,7 @@ const void = math.MaxUint64
 
 func newGeneration(s *space, base uint64) *generation {
 	return &generation{
-		space: s, base: base, meta: column[rowMeta]{width: 1}, ids: map[rows.Key]uint32{},
-		tail: tail{size: s.codec.codeSize},
+		space: s, base: base, ids: map[rows.Key]uint32{}, tail: tail{size: s.codec.codeSize},
 	}
 }
 
