@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ What kind of file it is, the file itself says: a segment of a row log, the index
 space, or their checksums (docs/format has the tables). Long vectors and bodies are abbreviated.
 
 The file is only read, and may be one that a worker is writing. One that is damaged is printed as far as it makes sense;
-then the exit code is 1.`
+then the exit code is 1. Columns are compared with the checksums beside them, if there are any.`
 
 const dumpExample = `  engram dump engram-data/worker/shard-0/MANIFEST
   for f in engram-data/worker/shard-0/*; do engram dump "$f" | head; done`
@@ -53,8 +54,8 @@ func dump(w io.Writer, name string) (err error) {
 	switch {
 	case rows.IsDumpable(head):
 		err = rows.Dump(w, f, info.Size())
-	case isColumns(head):
-		err = columns.Dump(w, f, info.Size())
+	case columns.IsDumpable(head):
+		err = errors.Join(columns.Dump(w, f, info.Size()), compareColumns(f, info.Size(), head))
 	case manifest.IsDumpable(head) && info.Size() <= maxManifest:
 		var b []byte
 		if b, err = io.ReadAll(io.NewSectionReader(f, 0, info.Size())); err == nil {
@@ -72,4 +73,18 @@ func dump(w io.Writer, name string) (err error) {
 // magicBytes is how many bytes each kind of file begins with that say what it is.
 const magicBytes = 8
 
-func isColumns(head []byte) bool { return string(head) == "ENGCOLS\n" || string(head) == "ENGCSUM\n" }
+// compareColumns compares columns with the checksums beside them, if there are any: they are written by a clean close, and
+// go with the next change.
+func compareColumns(f *os.File, size int64, head []byte) error {
+	if !columns.IsColumns(head) {
+		return nil
+	}
+	sums, err := os.ReadFile(columns.SumsPath(f.Name()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the checksums: %w", err)
+	}
+	return columns.Compare(f, size, sums)
+}

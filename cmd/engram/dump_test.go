@@ -83,6 +83,36 @@ func TestDump(t *testing.T) {
 	}
 }
 
+// A byte that is not what its checksum says is told by the exit code, when the file has been printed.
+func TestDumpOfWrongChecksums(t *testing.T) {
+	dir := storeFiles(t)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		name := filepath.Join(dir, f.Name())
+		whole, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []int{16, len(whole) / 2, len(whole) - 1} {
+			whole[at] ^= 1
+			if err := os.WriteFile(name, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := engramIn(t.Context(), strings.NewReader(""), "dump", name)
+			if o.code != exitFailure || !strings.HasPrefix(o.stderr, "engram: printing "+name) || !strings.Contains(o.stdout, "magic") {
+				t.Errorf("%s with another byte at %d of %d: %d, %s", f.Name(), at, len(whole), o.code, o.stderr)
+			}
+			whole[at] ^= 1
+		}
+		if err := os.WriteFile(name, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A damaged file is printed as far as possible; what is no file of a store is named.
 func TestDumpOfWhatIsNoFile(t *testing.T) {
 	dir := storeFiles(t)

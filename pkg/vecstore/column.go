@@ -12,7 +12,6 @@ import (
 // Chunks double from firstChunk rows to fullChunk rows, so that a space of a hundred rows is small, and stay at
 // fullChunk from there on.
 type column[T any] struct {
-	width  int // values a row
 	chunks atomic.Pointer[[][]T]
 }
 
@@ -58,7 +57,7 @@ func (c *column[T]) grow(row uint32) {
 	grown := make([][]T, chunk+1)
 	copy(grown, old)
 	for i := len(old); i < len(grown); i++ {
-		grown[i] = make([]T, chunkRows(i)*max(c.width, 1))
+		grown[i] = make([]T, chunkRows(i))
 	}
 	c.chunks.Store(&grown)
 }
@@ -70,16 +69,8 @@ func (c *column[T]) load() [][]T {
 	return nil
 }
 
-// at returns the first value of a row, which must be below the published row count (or be the writer's own).
+// at returns the value of a row, which must be below the published row count (or be the writer's own).
 func (c *column[T]) at(row uint32) *T {
 	chunk, i := locate(row)
-	return &c.load()[chunk][int(i)*max(c.width, 1)]
-}
-
-// row returns the values of a row, under the same condition as at.
-func (c *column[T]) row(row uint32) []T {
-	chunk, i := locate(row)
-	w := max(c.width, 1)
-	start := int(i) * w
-	return c.load()[chunk][start : start+w : start+w]
+	return &c.load()[chunk][i]
 }

@@ -65,8 +65,20 @@ type compaction struct {
 	remap   []uint32
 	floor   uint64 // what died at it or before is reclaimed
 	horizon uint64 // the newest death among what was reclaimed
-	changes []uint32
+	changes changes
 	copied  uint32 // rows of old that are in next
+	// coded is the rows of old whose codes are in the tail of next, where they are in its graph or not wanted as well; uncoded
+	// tells that its tail is not to be loaded.
+	coded   uint32
+	uncoded bool
+}
+
+// changes is what happened to a space while a compaction copied it.
+type changes struct {
+	rows []uint32 // those that ceased to hold
+	// keys are the ids that lead elsewhere now, from when they are copied.
+	keys []rows.Key
+	ids  bool
 }
 
 // gone is the new number of a row that is left out.
@@ -92,7 +104,8 @@ func (c *compaction) run() (before, after uint64, err error) {
 	if err := c.finish(); err != nil {
 		return before, before, errors.Join(err, c.abandon())
 	}
-	return before, uint64(c.next.high.Load()), nil
+	c.s.garbage.count(c.old, func(row uint32) bool { return c.number(row) == gone })
+	return before, uint64(c.next.high.Load()), c.old.engine.Load().drop()
 }
 
 // begin decides what is looked at, and has the deaths from now on noted.
@@ -244,69 +257,150 @@ func (c *compaction) linkBlock() (err error) {
 	return err
 }
 
-// finish takes over what is left and what has changed, and makes the next generation the current one. Nothing is
-// numbered, applied or linked meanwhile.
+// finish takes over what is left and what has changed, and makes the next generation the current one. Nothing is linked
+// meanwhile, and for the last little that is left nothing is numbered or applied.
 func (c *compaction) finish() error {
-	sp := c.sp
+	sp, next := c.sp, c.next
+	c.copyIDs()
+	c.catchUp()
 	sp.linking.Lock()
 	defer sp.linking.Unlock()
-	sp.applying.Lock()
-	defer sp.applying.Unlock()
-	sp.numbering.Lock()
-	defer sp.numbering.Unlock()
 	if sp.gone.Load() || c.s.closed.Load() {
 		return ErrClosed
 	}
-	old, next := c.old, c.next
-	c.copyMeta(old.numbered.Load())
-	for _, row := range c.changes {
-		if to := c.number(row); to != gone {
-			c.copyDeath(old.meta.at(row), to)
+	// Who finds this at an open builds from it what is built here. From here on there is no way back.
+	horizon := max(sp.horizon.Load(), c.horizon)
+	if err := c.s.nameEngine(sp, next.engine.Load(), horizon); err != nil {
+		return err
+	}
+	c.catchUp()
+	c.replace(horizon)
+	sp.filters.clear()
+	c.s.linker.wake(sp)
+	return nil
+}
+
+// catchUp takes over what has happened since, while more happens, until little is left.
+func (c *compaction) catchUp() {
+	const little = 64
+	for range 16 {
+		c.sp.applying.Lock()
+		to, changed := c.old.settled.Load(), c.changes.take()
+		c.sp.applying.Unlock()
+		n := int(to-c.copied) + len(changed.rows) + len(changed.keys)
+		c.copyMeta(to)
+		c.copyChanges(changed)
+		c.copyCodes(to, true)
+		if n < little {
+			return
 		}
 	}
-	next.high.Store(max(next.high.Load(), c.number(old.high.Load()-1)+1))
+}
+
+// take returns the changes so far; applying is held.
+func (c *changes) take() changes {
+	taken := *c
+	c.rows, c.keys = nil, nil
+	return taken
+}
+
+// copyChanges takes deaths and ids over. What happened to rows that are not copied is copied with them.
+func (c *compaction) copyChanges(changed changes) {
+	for _, row := range changed.rows {
+		if to := c.number(row); to != gone && row < c.copied {
+			c.copyDeath(c.old.meta.at(row), to)
+		}
+	}
+	for _, key := range changed.keys {
+		c.old.idsMu.RLock()
+		row, ok := c.old.ids[key]
+		c.old.idsMu.RUnlock()
+		if to := c.number(row); ok && to != gone {
+			c.next.ids[key] = to
+		} else {
+			delete(c.next.ids, key)
+		}
+	}
+}
+
+// copyIDs copies the ids, and has those noted that change from now on. It lets writers in now and then.
+func (c *compaction) copyIDs() {
+	c.sp.applying.Lock()
+	c.changes.ids = true
+	c.sp.applying.Unlock()
+	old, next := c.old, c.next
+	old.idsMu.RLock()
+	defer old.idsMu.RUnlock()
 	next.ids = make(map[rows.Key]uint32, len(old.ids))
+	n := 0
+	// What is added to a map or taken off it while it is gone through may be met or not: it is among the changes.
 	for key, row := range old.ids {
 		if to := c.number(row); to != gone {
 			next.ids[key] = to
 		}
+		if n++; n%1024 == 0 {
+			old.idsMu.RUnlock()
+			old.idsMu.RLock()
+		}
 	}
-	sp.renumber(c.number)
-	c.moveTail()
-	if err := c.s.nameEngine(sp, next.engine.Load(), max(sp.horizon.Load(), c.horizon)); err != nil {
-		return err
-	}
-	sp.horizon.Store(max(sp.horizon.Load(), c.horizon))
-	c.s.garbage.count(old, func(row uint32) bool { return c.number(row) == gone })
-	sp.gen.Store(next)
-	sp.filters.clear()
-	c.s.linker.wake(sp)
-	return old.engine.Load().drop()
 }
 
-// moveTail gives the next generation the codes of the rows that it has not linked.
-func (c *compaction) moveTail() {
-	old, next := c.old, c.next
-	loaded := true
-	removed := uint32(next.base - old.base)
-	for row := next.linked(); row < next.high.Load(); row++ {
-		// A row below cut has another distance to its old number; those are few, or the whole of a small space, and are made
-		// again from the row log when they are needed.
-		from := row + removed
-		chunk := old.tail.chunk(from)
-		if from < c.cut || chunk == nil || int(from%blockRows) >= len(chunk.info) || !old.tail.loaded.Load() {
-			loaded = false
-			break
-		}
-		to, i, j := next.tail.room(row), int(from%blockRows), int(row%blockRows)
-		size := next.tail.size
-		copy(to.codes[j*size:(j+1)*size], chunk.codes[i*size:(i+1)*size])
-		to.info[j] = chunk.info[i]
-	}
-	if !loaded {
+// replace makes the next generation the current one, with the last of what has happened.
+func (c *compaction) replace(horizon uint64) {
+	sp, old, next := c.sp, c.old, c.next
+	sp.applying.Lock()
+	defer sp.applying.Unlock()
+	sp.numbering.Lock()
+	defer sp.numbering.Unlock()
+	c.copyMeta(old.numbered.Load())
+	c.copyChanges(c.changes.take())
+	next.high.Store(max(next.high.Load(), c.number(old.high.Load()-1)+1))
+	sp.renumber(c.number)
+	c.copyCodes(old.high.Load(), false)
+	if c.uncoded && next.linked() < next.high.Load() {
 		next.tail.evict()
+	} else {
+		next.tail.loaded.Store(true)
 	}
-	next.tail.loaded.Store(loaded)
+	sp.horizon.Store(horizon)
+	sp.gen.Store(next)
+}
+
+// copyCodes gives the next generation the codes of rows that it has not linked, up to a row of the old one: those that are in
+// the tail of the old one, and others from the row log, if that may be read. Where there are too many, or the space was not
+// searched and has no graph, they are made when they are needed.
+func (c *compaction) copyCodes(to uint32, read bool) {
+	old, next := c.old, c.next
+	linked, loaded := next.linked(), old.tail.loaded.Load()
+	c.coded = max(c.coded, linked) // a row has no higher number in next than in old
+	if next.engine.Load() == nil && !loaded || next.numbered.Load()-linked > max(c.s.opt.TailRows, c.s.opt.GraphRows) {
+		c.uncoded = true
+	}
+	var buf []byte
+	for ; c.coded < to && !c.uncoded; c.coded++ {
+		row := c.number(c.coded)
+		if row == gone || row < linked {
+			continue
+		}
+		at, i := next.tail.room(row), int(row%blockRows)
+		m := old.meta.at(c.coded)
+		if born := m.born.Load(); born == 0 || born == void || m.ref.Load() == 0 {
+			continue
+		}
+		if chunk, j := old.tail.chunk(c.coded), int(c.coded%blockRows); loaded && chunk != nil && j < len(chunk.info) {
+			size := next.tail.size
+			copy(at.codes[i*size:(i+1)*size], chunk.codes[j*size:(j+1)*size])
+			at.info[i] = chunk.info[j]
+			continue
+		}
+		if c.uncoded = !read; read {
+			rec, b, err := c.s.read(next, row, buf)
+			if buf = b; err == nil {
+				err = next.tail.encode(at, i, c.sp.codec, rec.Vector)
+			}
+			c.uncoded = err != nil // who needs it meets the error again
+		}
+	}
 }
 
 // abandon lets go of what was built.

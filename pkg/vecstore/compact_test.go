@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/vecstore"
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vfs"
 )
 
@@ -237,4 +239,72 @@ func TestRecallAfterReplacement(t *testing.T) {
 	recall("forgotten, and filled again", fresh-0.01)
 	compact(t, f.s, "s")
 	recall("compacted again", fresh-0.01)
+}
+
+// hookedFS calls a function before a manifest replaces the one before it.
+type hookedFS struct {
+	vfs.FS
+	hook func()
+}
+
+func (f *hookedFS) Rename(oldName, newName string) error {
+	if hook := f.hook; hook != nil && filepath.Base(newName) == manifest.Name {
+		f.hook = nil
+		hook()
+	}
+	return f.FS.Rename(oldName, newName)
+}
+
+// While a compaction makes its end durable, rows are written, applied and found, and nothing of that is lost.
+func TestIngestGoesOnWhileACompactionEnds(t *testing.T) {
+	for _, graph := range []uint32{1 << 20, 300} {
+		t.Run(fmt.Sprint("graphs from ", graph), func(t *testing.T) {
+			mem := vfs.NewMem()
+			fsys := &hookedFS{FS: mem}
+			opt := vecstore.Options{FS: fsys, GraphRows: graph, Graph: hnsw.Config{M: 4, EfConstruction: 20}, KeepVersions: -1, LinkThreads: 1}
+			h := past(31, 3000, 900)
+			s, _ := open(t, "shard", opt)
+			wander(t, s, h, 8, func(uint64) {})
+			h.observe("s", "last", h.vector(4))
+			feed(t, s, h, h.last())
+			must(t, s.Link(context.Background(), "s"))
+			check := func() {
+				t.Helper()
+				rows := h.as("s", h.last())
+				must(t, rows.compare(s, "s", 0))
+				must(t, rows.search(s, "s", h.vector(4), vecstore.Query{K: everything, Effort: vecstore.EffortExact}))
+				if st, _ := s.Stats("s"); st.Observations != uint64(len(rows)) {
+					t.Errorf("%+v; want %d observations", st, len(rows))
+				}
+			}
+			check()
+			ended := false
+			fsys.hook = func() {
+				ended = true
+				within(t, time.Minute, "writing and reading while a compaction ends", func() {
+					for i := range 400 {
+						switch id := fmt.Sprint(h.rng.IntN(900)); i % 4 {
+						case 0:
+							h.forget("s", id)
+						case 1:
+							h.observe("s", fmt.Sprint("new ", i), h.vector(4))
+						default:
+							h.observe("s", id, h.vector(4))
+						}
+						if i%50 == 49 {
+							feed(t, s, h, h.last())
+							check()
+						}
+					}
+				})
+			}
+			if out := compact(t, s, "s"); !ended || out.Reclaimed < 500 {
+				t.Errorf("%+v", out)
+			}
+			check()
+			opt.FS = mem.Kill()
+			s, _ = open(t, "shard", opt)
+			check()
+		})
+	}
 }

@@ -114,7 +114,7 @@ func (r *ruin) content(name string) []byte {
 
 // noted tells whether an open has noticed that something is not as it was left.
 func (r *ruin) noted(rec vecstore.Recovery) bool {
-	return len(rec.Damaged) > 0 || rec.Torn > 0 || rec.IndexRepaired > 0
+	return len(rec.Damaged) > 0 || rec.Torn > 0 || len(rec.Repaired) > 0
 }
 
 // judge opens a damaged disk. The shard must be refused, or be what it was; then noticed tells whether the damage was seen.
@@ -290,8 +290,10 @@ func TestEveryTruncationOfAGraphIsDetected(t *testing.T) {
 			for size := range sizes {
 				r.harm(fmt.Sprintf("an end at %d", size), name, cutTo(size), damaged)
 			}
-			// Without checksums they are none that anyone could use, which is no damage.
-			r.remove(name, func(rec vecstore.Recovery) bool { return rec.Columns == 0 && rec.Rebuilt == 1 })
+			// Without checksums they are none that anyone could use, which is no damage, and is said.
+			r.remove(name, func(rec vecstore.Recovery) bool {
+				return rec.Columns == 0 && rec.Rebuilt == 1 && len(rec.Damaged)+len(rec.Repaired) == 1
+			})
 		}
 	}
 	r.report(20)

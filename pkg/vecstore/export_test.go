@@ -1,6 +1,9 @@
 package vecstore
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter. It
 // is a search that began when so many rows fewer were linked.
@@ -9,6 +12,7 @@ func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) 
 	if err != nil {
 		return Result{}, err
 	}
+	q.Context = context.Background()
 	w := newSearcher()
 	p := &pursuit{s: s, sp: sp, w: w, q: &q, self: math.MaxUint32, view: sp.view(At{Now: q.Now, AsOf: q.AsOf})}
 	g := p.view.g
@@ -21,7 +25,7 @@ func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) 
 	p.query = sp.codec.query(w, q.Vector)
 	p.index.prepare(w, p.query)
 	if q.Filter != nil {
-		if p.match, _, err = s.matches(sp, g, q.Filter, p.high); err != nil {
+		if p.match, _, err = s.matches(context.Background(), sp, g, q.Filter, p.high); err != nil {
 			return Result{}, err
 		}
 	}
@@ -34,4 +38,25 @@ func TailBytes(s *Shard) (sum int64) {
 		sum += sp.gen.Load().tail.bytes.Load()
 	}
 	return sum
+}
+
+// TailRowBytes is the memory of a row in the tail of a space.
+func TailRowBytes(s *Shard, name string) int64 {
+	sp, _ := s.space(name)
+	return int64(sp.codec.codeSize + 8)
+}
+
+// StopLinker ends the goroutine that links; the shard can be closed all the same.
+func StopLinker(s *Shard) {
+	s.linker.stop()
+	s.linker.quit = make(chan struct{}) // that it can be ended again
+}
+
+// LinkBlock links one block of a space.
+func LinkBlock(s *Shard, name string) error {
+	sp, err := s.readable(name, 0)
+	if err == nil {
+		_, err = s.linkBlock(sp)
+	}
+	return err
 }

@@ -128,8 +128,13 @@ func (s *Shard) openColumns(sp *space, trusted bool) (file *columns.File, damage
 	return nil, nil, err
 }
 
-// removeStrays removes the column files that the manifest does not name. Those that were found to be damaged are kept, under
-// a name that says so.
+// named tells whether the manifest names columns of a space.
+func (s *Shard) named(sp *space) bool {
+	return slices.ContainsFunc(s.manifest.Columns, func(c manifest.Columns) bool { return c.Space == sp.number })
+}
+
+// removeStrays removes the column files that the manifest does not name. Those that were found to be damaged are kept under
+// a name that says so, the newest one of each living space.
 func (s *Shard) removeStrays() error {
 	names, err := s.opt.FS.List(s.dir)
 	if err != nil {
@@ -140,9 +145,18 @@ func (s *Shard) removeStrays() error {
 		named[c.File] = true
 		named[filepath.Base(columns.SumsPath(c.File))] = true
 	}
+	slices.Sort(names)
+	aside := map[uint32]string{} // the newest one, by space
 	for _, name := range names {
-		rest, ok := strings.CutPrefix(name, columnsPrefix)
-		if !ok || named[name] || strings.Contains(rest, asideMark) {
+		if space, ok := asideOf(name); ok && s.byNumber[space] != nil {
+			aside[space] = name
+		}
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, columnsPrefix) || named[name] {
+			continue
+		}
+		if space, ok := asideOf(name); ok && aside[space] == name {
 			continue
 		}
 		if err := s.opt.FS.Remove(filepath.Join(s.dir, name)); err != nil {
@@ -154,6 +168,13 @@ func (s *Shard) removeStrays() error {
 
 // asideMark is in the names of column files that were set aside.
 const asideMark = ".aside"
+
+// asideOf returns the number of the space whose columns were set aside under a name.
+func asideOf(name string) (space uint32, ok bool) {
+	var generation uint32
+	n, err := fmt.Sscanf(name, columnsPrefix+"%08d-%06d", &space, &generation)
+	return space, n == 2 && err == nil && name == columnsName(space, generation)+asideMark
+}
 
 // setAsideColumns keeps a damaged column file under another name.
 func (s *Shard) setAsideColumns(sp *space) error {

@@ -1,8 +1,10 @@
 package vecstore
 
 import (
+	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // filterCache remembers which rows filters match, for the filters of a space that were used last. What a row holds never
@@ -20,10 +22,12 @@ type filterMemo struct {
 	key string
 	gen *generation
 
-	mu      sync.Mutex
+	// asking holds a token while one search asks about rows. The others that need the same wait for what it finds out, as long
+	// as they are waited for themselves; when it ends early, the next one goes on from there.
+	asking  chan struct{}
 	matches bitmap
-	count   int
-	done    uint32 // rows below it have been asked about
+	count   atomic.Int64
+	done    atomic.Uint32 // rows below it have been asked about
 }
 
 func (c *filterCache) memo(key string, g *generation) *filterMemo {
@@ -35,7 +39,7 @@ func (c *filterCache) memo(key string, g *generation) *filterMemo {
 		m = c.last[i]
 		c.last = slices.Delete(c.last, i, i+1)
 	} else {
-		m = &filterMemo{key: key, gen: g}
+		m = &filterMemo{key: key, gen: g, asking: make(chan struct{}, 1)}
 		if len(c.last) == maxFilters {
 			c.last = slices.Delete(c.last, 0, 1)
 		}
@@ -45,45 +49,67 @@ func (c *filterCache) memo(key string, g *generation) *filterMemo {
 }
 
 // matches returns which of the rows below high a filter matches, and how many there are. Rows that were never asked about
-// are read from the row log, the first time all of them.
-func (s *Shard) matches(sp *space, g *generation, f *Filter, high uint32) (marks, int, error) {
+// are read from the row log, the first time all of them, until ctx ends.
+func (s *Shard) matches(ctx context.Context, sp *space, g *generation, f *Filter, high uint32) (marks, int, error) {
 	m := sp.filters.memo(f.Key, g)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for m.done < high {
-		born := g.meta.at(m.done).born.Load()
-		if born == 0 {
-			break // on its way; those behind it are asked about now and once more
+	if m.done.Load() < high {
+		select {
+		case m.asking <- struct{}{}:
+		case <-ctx.Done():
+			return marks{}, 0, ctx.Err()
 		}
-		if err := s.ask(sp, m, f, m.done); err != nil {
+		defer func() { <-m.asking }()
+		if err := s.ask(ctx, sp, m, f, high); err != nil {
 			return marks{}, 0, err
 		}
-		m.done++
 	}
-	for row := m.done; row < high; row++ {
-		if born := g.meta.at(row).born.Load(); born != 0 && born != void && !m.matches.load().has(row) {
-			if err := s.ask(sp, m, f, row); err != nil {
-				return marks{}, 0, err
-			}
-		}
-	}
-	return m.matches.load(), m.count, nil
+	return m.matches.load(), int(m.count.Load()), nil
 }
 
-func (s *Shard) ask(sp *space, m *filterMemo, f *Filter, n uint32) error {
+// ask asks a filter about the rows below high; the token is held.
+func (s *Shard) ask(ctx context.Context, sp *space, m *filterMemo, f *Filter, high uint32) (err error) {
+	var buf []byte
+	row := m.done.Load()
+	for ; row < high && m.gen.meta.at(row).born.Load() != 0; row++ {
+		if buf, err = s.askRow(ctx, sp, m, f, row, buf); err != nil {
+			return err
+		}
+		m.done.Store(row + 1)
+	}
+	// Where one is on its way, those behind it are asked about now and once more.
+	for ; row < high; row++ {
+		if m.gen.meta.at(row).born.Load() == 0 {
+			continue
+		}
+		if buf, err = s.askRow(ctx, sp, m, f, row, buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askRow asks about one row, and reads it into buf, which it may replace.
+func (s *Shard) askRow(ctx context.Context, sp *space, m *filterMemo, f *Filter, n uint32, buf []byte) ([]byte, error) {
 	meta := m.gen.meta.at(n)
 	if meta.born.Load() == void || meta.ref.Load() == 0 || m.matches.load().has(n) {
-		return nil
+		return buf, nil
 	}
-	row, err := s.load(sp, m.gen, n)
+	if err := ctx.Err(); err != nil {
+		return buf, err
+	}
+	rec, buf, err := s.read(m.gen, n, buf)
 	if err != nil {
-		return err
+		return buf, err
+	}
+	row, err := sp.row(&rec, false, true)
+	if err != nil {
+		return buf, err
 	}
 	if f.Match(&row) {
 		m.matches.set(n)
-		m.count++
+		m.count.Add(1)
 	}
-	return nil
+	return buf, nil
 }
 
 // clear forgets everything, and with it the generations that it was known of.

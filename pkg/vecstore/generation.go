@@ -52,8 +52,7 @@ const void = math.MaxUint64
 
 func newGeneration(s *space, base uint64) *generation {
 	return &generation{
-		space: s, base: base, meta: column[rowMeta]{width: 1}, ids: map[rows.Key]uint32{},
-		tail: tail{size: s.codec.codeSize},
+		space: s, base: base, ids: map[rows.Key]uint32{}, tail: tail{size: s.codec.codeSize},
 	}
 }
 
@@ -79,18 +78,6 @@ func (g *generation) linked() uint32 {
 
 // engine is an index, so that one can be replaced atomically.
 type engine struct{ index }
-
-func (g *generation) setID(key rows.Key, row uint32) {
-	g.idsMu.Lock()
-	g.ids[key] = row
-	g.idsMu.Unlock()
-}
-
-func (g *generation) dropID(key rows.Key) {
-	g.idsMu.Lock()
-	delete(g.ids, key)
-	g.idsMu.Unlock()
-}
 
 // view is what a read sees of a generation: what held at a moment of the clock, or as of a sequence.
 type view struct {

@@ -60,7 +60,7 @@ func (s *space) shorten(g *generation, h *history, sequence uint64) {
 		if m := g.meta.at(row); m.sequence < sequence && m.died.Load() > sequence {
 			m.died.Store(sequence)
 			if s.changes != nil {
-				*s.changes = append(*s.changes, row)
+				s.changes.rows = append(s.changes.rows, row)
 			}
 		}
 	}

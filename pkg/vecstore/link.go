@@ -139,19 +139,26 @@ func (s *Shard) Linking() error {
 }
 
 // settled is told that rows of a space were applied. Where too many wait to be linked, it links some, so that ingest is
-// no faster than the graph is built.
+// no faster than the graph is built. A backlog that an open has left is worked off by the linker: it only must not grow.
 func (l *linker) settled(s *Shard, sp *space) {
 	g := sp.gen.Load()
 	if !s.linkable(sp, g) {
 		return
 	}
 	l.wake(sp)
-	for g.settled.Load()-min(g.linked(), g.settled.Load()) > s.opt.TailRows && g.engine.Load() != nil {
+	for g.waiting() > s.opt.TailRows && g.waiting() > sp.backlog.Load()+blockRows && g.engine.Load() != nil {
 		if more, err := s.linkBlock(sp); err != nil || !more {
 			return
 		}
 		g = sp.gen.Load()
 	}
+	sp.backlog.Store(min(sp.backlog.Load(), g.waiting()))
+}
+
+// waiting is how many rows are applied and not linked.
+func (g *generation) waiting() uint32 {
+	n := g.settled.Load()
+	return n - min(n, g.linked())
 }
 
 // linkable tells whether a space has a block of rows for its graph.
@@ -159,8 +166,7 @@ func (s *Shard) linkable(sp *space, g *generation) bool {
 	if sp.def.Engine == EngineExact {
 		return false
 	}
-	n := g.settled.Load()
-	return n-min(n, g.linked()) >= blockRows && (g.engine.Load() != nil || n >= s.opt.GraphRows)
+	return g.waiting() >= blockRows && (g.engine.Load() != nil || g.settled.Load() >= s.opt.GraphRows)
 }
 
 // Link links all rows of a space that have been applied, a last block that is not full as well, whatever the number of
@@ -209,7 +215,7 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 			err = fmt.Errorf("linking rows of space %q: the index panicked: %v; %s", sp.def.Name, v, debug.Stack())
 		}
 	}()
-	if err := s.warm(sp); err != nil {
+	if err := s.stage(sp, g, g.linked()+n); err != nil {
 		return err
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)

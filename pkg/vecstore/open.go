@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
@@ -18,6 +19,9 @@ type Recovery struct {
 	Columns, Rebuilt int
 	// Damaged says for each graph that was set aside what was wrong with it.
 	Damaged []error
+	// Repaired says what was wrong with each file that was made anew where it stands: an index of the row log, after a loss of
+	// power nothing unusual, or a graph whose checksums are gone.
+	Repaired []error
 }
 
 // Open opens the shard in dir, which it creates. It does not lock the directory.
@@ -86,7 +90,10 @@ func (s *Shard) open(out *Recovery) error {
 		mode = rows.Trusted
 	}
 	clean := m.State == manifest.Clean && mode == rows.Verified
-	r := &replayer{s: s, out: out, columns: clean || mode == rows.Trusted, trusted: mode == rows.Trusted}
+	r := &replayer{s: s, out: out, columns: clean || mode == rows.Trusted, trusted: mode == rows.Trusted, givenUp: map[manifest.Row]bool{}}
+	for _, row := range m.GivenUp {
+		r.givenUp[row] = false
+	}
 	s.log, out.Recovery, err = rows.Open(s.opt.FS, s.dir, s.src, rows.Options{
 		Mode: mode, SegmentSize: s.opt.SegmentSize, Maps: s.opt.Maps, HashKey: m.HashKey, Segments: m.Segments, NextID: m.NextID,
 		Commit: s.commitSegments, Replay: r.entry, Restart: r.restart,
@@ -97,9 +104,13 @@ func (s *Shard) open(out *Recovery) error {
 	if err := r.finish(); err != nil {
 		return err
 	}
+	out.Repaired = append(out.Repaired, out.IndexRepairs...)
 	// From now on it is in use. What the manifest said before held until here, so that an open that fails can be made again.
 	err = s.store(func(m *manifest.Manifest) {
 		m.State, m.Identity = manifest.Open, identity
+		m.GivenUp = slices.DeleteFunc(m.GivenUp, func(row manifest.Row) bool {
+			return !r.givenUp[row] || s.byNumber[row.Space] == nil
+		})
 		m.Columns = m.Columns[:0]
 		for _, sp := range s.living() {
 			if x, ok := sp.graph(); ok {

@@ -3,6 +3,8 @@ package vecstore
 import (
 	"fmt"
 
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 )
 
@@ -13,6 +15,8 @@ type replayer struct {
 	out *Recovery
 	// columns tells that the columns that are there can be used, trusted that they need not be verified.
 	columns, trusted bool
+	// givenUp are the rows that the manifest says were given up, with whether the row log has a record of it.
+	givenUp map[manifest.Row]bool
 }
 
 const firstMoment = 1
@@ -30,6 +34,9 @@ func (r *replayer) restart() {
 	clear(s.dropped)
 	s.garbage.reset()
 	s.next = 1
+	for row := range r.givenUp {
+		r.givenUp[row] = false
+	}
 	*r.out = Recovery{}
 	// What cannot be trusted was not closed cleanly either.
 	r.columns, r.trusted = false, false
@@ -122,6 +129,9 @@ func (r *replayer) adopt(sp *space) error {
 		r.out.Damaged = append(r.out.Damaged, fmt.Errorf("graph of space %q: %w", sp.def.Name, damaged))
 		return r.s.setAsideColumns(sp)
 	}
+	if file == nil && r.s.named(sp) {
+		r.out.Repaired = append(r.out.Repaired, fmt.Errorf("graph of space %q: %w", sp.def.Name, columns.ErrNotSealed))
+	}
 	if file != nil {
 		g := sp.gen.Load()
 		g.engine.Store(&engine{newGraph(g, file, r.s.opt.Graph)})
@@ -133,6 +143,10 @@ func (r *replayer) adopt(sp *space) error {
 // their sequences: what a compaction has reclaimed is in the log perhaps, but not there.
 func (r *replayer) observe(sp *space, e *rows.Entry) {
 	g := sp.gen.Load()
+	_, givenUp := r.givenUp[manifest.Row{Space: sp.number, Sequence: e.Sequence}]
+	if givenUp {
+		r.givenUp[manifest.Row{Space: sp.number, Sequence: e.Sequence}] = true
+	}
 	if x, ok := sp.graph(); ok {
 		b := x.file.Chunks()
 		for n := g.numbered.Load(); n < x.linked(); n = g.numbered.Load() {
@@ -150,7 +164,7 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 	}
 	ordinal := sp.numberRow(e.Sequence, e.Expires, e.Ref)
 	g.tail.loaded.Store(false)
-	if row := uint32(ordinal - g.base); row < g.linked() && sp.gaveUp(row) {
+	if row := uint32(ordinal - g.base); givenUp || row < g.linked() && sp.gaveUp(row) {
 		sp.giveUp(ordinal)
 		return
 	}
@@ -181,6 +195,7 @@ func (r *replayer) finish() error {
 			r.out.Rebuilt++
 		}
 		g.tail.loaded.Store(g.linked() == g.high.Load())
+		sp.backlog.Store(g.waiting())
 		sp.inOrder = false
 	}
 	return nil

@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -33,6 +34,9 @@ type Query struct {
 	Filter *Filter
 	// OmitVectors leaves Row.Vector out of the hits.
 	OmitVectors bool
+	// Context ends a search that nobody waits for any more: one that reads many rows then fails with its error. Nil is for
+	// one that never ends.
+	Context context.Context
 }
 
 // Effort says how hard a search looks for the true nearest rows.
@@ -52,7 +56,7 @@ const (
 // two filters with the same key must decide alike.
 type Filter struct {
 	Key string
-	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row.
+	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row or its slices.
 	Match func(*Row) bool
 }
 
@@ -88,11 +92,14 @@ type Result struct {
 }
 
 // Search returns the nearest rows of a space. It fails with ErrUnknownSpace, ErrDimension, ErrGone, or ErrNotFound when the
-// query names an observation that is not there.
+// query names an observation that is not there, and with the error of its context.
 func (s *Shard) Search(name string, q Query) (Result, error) {
 	sp, err := s.readable(name, q.AsOf)
 	if err != nil {
 		return Result{}, err
+	}
+	if q.Context == nil {
+		q.Context = context.Background()
 	}
 	w := s.searchers.Get().(*searcher)
 	defer s.searchers.Put(w)
@@ -143,13 +150,16 @@ type pursuit struct {
 	linked, high uint32
 	match        marks // of the filter, when there is one
 	chunks       *[]atomic.Pointer[tailChunk]
+	cold         bool // the codes of the tail are in the row log alone
 	self         uint32
+	failed       error // why a scan could not be ended, when it is not that rows have moved on
 }
 
 func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error) {
 	p := &pursuit{s: s, sp: sp, w: w, q: q, self: math.MaxUint32}
 	sp.used.Store(time.Now().UnixNano())
-	if err := s.warm(sp); err != nil {
+	warm, err := s.warm(sp)
+	if err != nil {
 		return res, err
 	}
 	p.view = sp.view(At{Now: q.Now, AsOf: q.AsOf})
@@ -164,7 +174,7 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	p.high = g.high.Load()
 	// The codes of the rows below high, as they are now: what is loaded anew after an eviction is not looked at half done.
 	p.chunks = g.tail.chunks.Load()
-	if !g.tail.loaded.Load() {
+	if p.cold = !g.tail.loaded.Load(); p.cold && warm {
 		return res, errMovedOn
 	}
 	w.kept = w.kept[:0]
@@ -184,7 +194,10 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	if q.K <= 0 {
 		return Result{Exact: true}, nil
 	}
-	return p.run()
+	if res, err = p.run(); p.failed != nil {
+		err = p.failed
+	}
+	return res, err
 }
 
 // observed returns the vector of the observation that the query names.
@@ -209,7 +222,7 @@ func (p *pursuit) run() (Result, error) {
 	var count int
 	if f := p.q.Filter; f != nil {
 		var err error
-		if p.match, count, err = p.s.matches(p.sp, p.view.g, f, p.high); err != nil {
+		if p.match, count, err = p.s.matches(p.q.Context, p.sp, p.view.g, f, p.high); err != nil {
 			return Result{}, err
 		}
 	}
@@ -236,6 +249,9 @@ func (p *pursuit) rate(row uint32) (float32, error) {
 	k := &p.w.passing
 	if len(p.w.kept) < maxKept {
 		k = p.w.keep()
+	}
+	if err := p.q.Context.Err(); err != nil {
+		return 0, err
 	}
 	var err error
 	if k.rec, k.buf, err = p.s.read(p.view.g, row, k.buf); err != nil {
@@ -380,6 +396,10 @@ func (p *pursuit) shortlist(want, ef int) int {
 }
 
 func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo)) bool {
+	if p.cold {
+		p.failed = p.scanLog(from, to, visit)
+		return p.failed == nil
+	}
 	g := p.view.g
 	settled := g.settled.Load()
 	applied := func(row uint32) bool {
@@ -390,4 +410,34 @@ func (p *pursuit) scan(from, to uint32, visit func(uint32, []float32, []tailInfo
 		return born != 0 && born != void
 	}
 	return from >= to || g.tail.scan(p.chunks, p.sp.codec, p.query, from, to, applied, visit)
+}
+
+// scanLog is scan where the codes are in the row log alone: those of the rows that may be hits are made, a block at a time.
+func (p *pursuit) scanLog(from, to uint32, visit func(uint32, []float32, []tailInfo)) error {
+	c := p.sp.codec
+	t := tail{size: c.codeSize}
+	block := &tailChunk{codes: make([]int8, blockRows*t.size), info: make([]tailInfo, blockRows)}
+	var seen [blockRows]bool
+	for from < to {
+		if err := p.q.Context.Err(); err != nil {
+			return err
+		}
+		end := min(to, (from|(blockRows-1))+1)
+		for row := from; row < end; row++ {
+			i := row % blockRows
+			if seen[i] = p.visible(row); !seen[i] {
+				continue
+			}
+			rec, buf, err := p.s.read(p.view.g, row, p.w.read)
+			if p.w.read = buf; err == nil {
+				err = t.encode(block, int(i), c, rec.Vector)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		t.compare(block, c, p.query, from, end, func(row uint32) bool { return seen[row%blockRows] }, visit)
+		from = end
+	}
+	return nil
 }

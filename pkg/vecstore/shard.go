@@ -41,6 +41,7 @@ type Shard struct {
 	// compacting lets one compaction run at a time.
 	compacting sync.Mutex
 	garbage    garbage
+	givenUp    givenUp
 	maintainer maintainer
 	scrubber   scrubber              // of the maintainer
 	damaged    atomic.Pointer[error] // what was found wrong with files first
@@ -169,6 +170,7 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 		if n < len(events) && events[n].space == sp && events[n].Kind == KindObserve && (err != nil || len(events) == 1) {
 			// It is not given again. In a panic of several, it is not known yet which of them it is.
 			sp.giveUp(events[n].ordinal)
+			s.forgo(sp, events[n].Sequence)
 		}
 	}()
 	for ; n < len(events); n++ {
@@ -178,7 +180,12 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 		}
 		switch e.Kind {
 		case KindObserve:
-			if err := sp.apply(s.log.Key(e.ID), e.ordinal, e.stored, moment); err != nil {
+			again := sp.isVoid(e.ordinal)
+			err := sp.apply(s.log.Key(e.ID), e.ordinal, e.stored, moment)
+			if err == nil && again {
+				err = s.takeBack(sp, e.Sequence)
+			}
+			if err != nil {
 				return n, fmt.Errorf("indexing %q of space %q: %w", e.ID, sp.def.Name, err)
 			}
 		case KindForget:
@@ -208,7 +215,10 @@ func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
 	s.cool(now)
 	s.maintainer.tick(now)
-	err := s.log.Checkpoint(now)
+	err := s.storeGivenUp()
+	if err == nil {
+		err = s.log.Checkpoint(now)
+	}
 	if errors.Is(err, ErrFailed) {
 		// The next open must not trust what looks written. That the manifest cannot be stored either changes nothing for
 		// who is told of the failure.
@@ -330,7 +340,7 @@ func (s *Shard) store(change func(m *manifest.Manifest)) error {
 	s.manifestMu.Lock()
 	defer s.manifestMu.Unlock()
 	next := *s.manifest
-	next.Columns, next.Horizons = slices.Clone(next.Columns), slices.Clone(next.Horizons)
+	next.Columns, next.Horizons, next.GivenUp = slices.Clone(next.Columns), slices.Clone(next.Horizons), slices.Clone(next.GivenUp)
 	change(&next)
 	if err := next.Store(s.opt.FS, s.dir); err != nil {
 		return err

@@ -29,19 +29,24 @@ type space struct {
 	restUntil   atomic.Int64  // when maintenance may compact it again, Unix time in nanoseconds
 	seen        atomic.Uint64 // the highest sequence of a row that was numbered, also one that was reclaimed
 
-	// numbering is held while rows are numbered, applying while they are applied, linking while they are linked, each
-	// of them by one at a time; who replaces the generation holds the three, taken in the order linking, applying, numbering.
+	// numbering is held while rows are numbered, applying while they are applied, warming while the codes of a tail that is
+	// not loaded are made, linking while rows are linked, each of them by one at a time. They are taken in the order linking,
+	// warming, applying, numbering; who replaces the generation holds all but warming.
 	numbering sync.Mutex
 	applying  sync.Mutex
+	warming   sync.Mutex
 	linking   sync.Mutex
+	// backlog is how many rows waited for the graph when fewest did, where more do than TailRows: after an open. Who applies
+	// does not let them become many more.
+	backlog atomic.Uint32
 
 	// Of who applies. past has what happened to ids lately, where events on their way may have come before that.
 	past       map[rows.Key]*history
 	newestPast uint64
 	pruneAbove int
 	inOrder    bool // nothing is on its way: the log is being replayed
-	// changes, while a compaction copies rows, are the rows that ceased to hold meanwhile.
-	changes *[]uint32
+	// changes, while a compaction copies the space, is what it has to copy once more.
+	changes *changes
 }
 
 func newSpace(def Definition, number uint32, codec *codec) *space {
@@ -101,9 +106,9 @@ func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64
 	case there:
 		s.hide(g, latest, m.sequence, moment)
 		s.remember(key, m.sequence).add(latest)
-		g.setID(key, row)
+		s.setID(g, key, row)
 	default:
-		g.setID(key, row)
+		s.setID(g, key, row)
 	}
 	g.settle()
 	if g.high.Load() <= row {
@@ -128,6 +133,12 @@ func (s *space) giveUp(ordinal uint64) {
 	}
 }
 
+// isVoid tells whether a row was given up.
+func (s *space) isVoid(ordinal uint64) bool {
+	g := s.gen.Load()
+	return g.meta.at(uint32(ordinal-g.base)).born.Load() == void
+}
+
 // hide lets a row cease to hold: for reads of the past at a sequence, for others at a moment.
 func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
 	m := g.meta.at(row)
@@ -136,7 +147,7 @@ func (s *space) hide(g *generation, row uint32, sequence, moment uint64) {
 	g.suspects.set(row)
 	g.dead.Add(1)
 	if s.changes != nil {
-		*s.changes = append(*s.changes, row)
+		s.changes.rows = append(s.changes.rows, row)
 	}
 }
 
@@ -154,5 +165,25 @@ func (s *space) forget(key rows.Key, sequence, moment uint64) {
 	}
 	s.hide(g, row, sequence, moment)
 	h.add(row)
-	g.dropID(key)
+	s.dropID(g, key)
+}
+
+func (s *space) setID(g *generation, key rows.Key, row uint32) {
+	g.idsMu.Lock()
+	g.ids[key] = row
+	g.idsMu.Unlock()
+	s.noteID(key)
+}
+
+func (s *space) dropID(g *generation, key rows.Key) {
+	g.idsMu.Lock()
+	delete(g.ids, key)
+	g.idsMu.Unlock()
+	s.noteID(key)
+}
+
+func (s *space) noteID(key rows.Key) {
+	if s.changes != nil && s.changes.ids {
+		s.changes.keys = append(s.changes.keys, key)
+	}
 }

@@ -2,6 +2,7 @@ package vecstore
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/engram-memory/engram/pkg/vector"
@@ -18,12 +19,18 @@ const (
 // tail has the int8 codes of the rows that are not in the graph, to be scanned. Its chunks are on the heap: whoever looks at
 // one keeps it there, so a chunk can be let go at any time. Codes are in the order of components that bit planes want.
 //
-// One goroutine writes (who applies). A chunk whose room is used up is replaced by a larger copy.
+// One goroutine writes (who applies), and one beside it lets chunks go whose rows have been linked. A chunk whose room is used
+// up is replaced by a larger copy.
 type tail struct {
-	size   int // bytes of a code
+	size int // bytes of a code
+	// mu is held while chunks are made or let go. Without it a chunk that goes while the slots are copied to a longer slice
+	// would stay in that one, and its bytes would be taken off twice. Who looks at chunks does not take it.
+	mu     sync.Mutex
 	chunks atomic.Pointer[[]atomic.Pointer[tailChunk]]
-	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone.
+	// loaded tells that all rows from linked to high are there. Otherwise they are in the row log alone, but for those from
+	// linked to staged, which are about to be linked. Who holds space.warming writes the tail then.
 	loaded atomic.Bool
+	staged uint32 // under space.warming
 	bytes  atomic.Int64
 	buf    []float32
 	codes  []int8
@@ -54,6 +61,11 @@ func (t *tail) reach(from, to uint32) {
 }
 
 func (t *tail) add(row uint32, c *codec, stored []byte) error {
+	return t.encode(t.room(row), int(row%blockRows), c, stored)
+}
+
+// encode makes the code at a place of a chunk.
+func (t *tail) encode(chunk *tailChunk, i int, c *codec, stored []byte) error {
 	v, err := c.load(t.buf, c.encoding(), stored)
 	if err != nil {
 		return err
@@ -62,7 +74,6 @@ func (t *tail) add(row uint32, c *codec, stored []byte) error {
 	if t.codes == nil {
 		t.codes = make([]int8, c.dim)
 	}
-	chunk, i := t.room(row), int(row%blockRows)
 	chunk.info[i] = c.code(chunk.codes[i*t.size:(i+1)*t.size], v, t.codes)
 	return nil
 }
@@ -70,6 +81,11 @@ func (t *tail) add(row uint32, c *codec, stored []byte) error {
 // room returns the chunk of a row, which has a place for it.
 func (t *tail) room(row uint32) *tailChunk {
 	n, i := int(row>>blockShift), int(row%blockRows)
+	if c := t.chunk(row); c != nil && i < len(c.info) {
+		return c // it is there until this row is linked
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var slots []atomic.Pointer[tailChunk]
 	if p := t.chunks.Load(); p != nil {
 		slots = *p
@@ -83,9 +99,6 @@ func (t *tail) room(row uint32) *tailChunk {
 		t.chunks.Store(&slots)
 	}
 	old := slots[n].Load()
-	if old != nil && i < len(old.info) {
-		return old
-	}
 	size := firstTailRows
 	for size <= i {
 		size *= 2
@@ -123,6 +136,8 @@ func (t *tail) code(row uint32) ([]int8, tailInfo) {
 
 // drop lets go of the chunks whose rows are all below a row.
 func (t *tail) drop(below uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	p := t.chunks.Load()
 	if p == nil {
 		return
@@ -136,7 +151,10 @@ func (t *tail) drop(below uint32) {
 
 // evict lets go of everything.
 func (t *tail) evict() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.loaded.Store(false)
+	t.staged = 0
 	t.chunks.Store(nil)
 	t.bytes.Store(0)
 }
@@ -145,26 +163,34 @@ func (t *tail) evict() {
 // and stand at infinity. It returns false when a chunk is gone: its rows have been linked, or the tail was evicted, since
 // the caller looked.
 func (t *tail) scan(chunks *[]atomic.Pointer[tailChunk], c *codec, q *query, from, to uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) bool {
-	var dots [blockRows]int32
-	var out [blockRows]float32
 	for from < to {
 		end := min(to, (from|(blockRows-1))+1)
-		chunk, i := chunkOf(chunks, from), int(from%blockRows)
+		chunk := chunkOf(chunks, from)
 		if chunk == nil {
 			return false
 		}
-		// Rows that are not applied yet may have no place at the end.
-		if n := min(int(end-from), len(chunk.info)-i); n > 0 {
-			vector.DotI8Block(q.Code, chunk.codes[i*t.size:], t.size, dots[:n])
-			info := chunk.info[i : i+n]
-			for j, d := range dots[:n] {
-				if out[j] = float32(math.Inf(1)); applied(from + uint32(j)) {
-					out[j] = c.distance(float32(d)*info[j].scale*q.Scale, info[j].norm)
-				}
-			}
-			visit(from, out[:n], info)
-		}
+		t.compare(chunk, c, q, from, end, applied, visit)
 		from = end
 	}
 	return true
+}
+
+// compare is scan for rows of one chunk.
+func (t *tail) compare(chunk *tailChunk, c *codec, q *query, from, end uint32, applied func(uint32) bool, visit func(first uint32, d []float32, info []tailInfo)) {
+	var dots [blockRows]int32
+	var out [blockRows]float32
+	i := int(from % blockRows)
+	// Rows that are not applied yet may have no place at the end.
+	n := min(int(end-from), len(chunk.info)-i)
+	if n <= 0 {
+		return
+	}
+	vector.DotI8Block(q.Code, chunk.codes[i*t.size:], t.size, dots[:n])
+	info := chunk.info[i : i+n]
+	for j, d := range dots[:n] {
+		if out[j] = float32(math.Inf(1)); applied(from + uint32(j)) {
+			out[j] = c.distance(float32(d)*info[j].scale*q.Scale, info[j].norm)
+		}
+	}
+	visit(from, out[:n], info)
 }

@@ -1,8 +1,13 @@
 package vecstore_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vfs"
@@ -79,4 +84,106 @@ func TestColdSpacesAnswer(t *testing.T) {
 	opt.FS = mem.Kill()
 	s, _ = open(t, "shard", opt)
 	check()
+}
+
+// After a loss of power the rows of a large space are linked from the row log: no more of their codes are in memory than wait
+// for the graph as a rule, every search is right meanwhile, and rows that come are taken without waiting for the others.
+func TestRebuildingTakesLittleMemory(t *testing.T) {
+	const tailRows = 512
+	for _, engine := range []string{vecstore.EngineHNSW, vecstore.EngineCoder} {
+		t.Run(engine, func(t *testing.T) {
+			mem := vfs.NewMem()
+			opt := vecstore.Options{FS: mem, GraphRows: 1000, TailRows: tailRows, LinkThreads: 1}
+			h := newHistory(71)
+			h.define(vecstore.Definition{Name: "large", Dimension: 16, Metric: vecstore.L2, Engine: engine})
+			for i := range 5000 {
+				h.observe("large", fmt.Sprint(i%4500), h.vector(16))
+			}
+			s, _ := open(t, "shard", opt)
+			feed(t, s, h, h.last())
+			must(t, s.Checkpoint(testNow))
+
+			opt.FS = mem.LosePower(rand.New(rand.NewPCG(1, 2)))
+			linked, hold := make(chan struct{}, 1), make(chan struct{})
+			var rebuilt atomic.Pointer[vecstore.Shard]
+			var most atomic.Int64
+			opt.OnLink = func(int, time.Duration) {
+				if s := rebuilt.Load(); s != nil {
+					most.Store(max(most.Load(), vecstore.TailBytes(s)))
+				}
+				select {
+				case linked <- struct{}{}:
+				default:
+				}
+				<-hold
+			}
+			release := sync.OnceFunc(func() { close(hold) })
+			defer release()
+			s, rec := open(t, "shard", opt)
+			rebuilt.Store(s)
+			if engine == vecstore.EngineHNSW && rec.Rebuilt != 1 {
+				t.Fatalf("%+v", rec)
+			}
+			allowed := (tailRows + 2*256) * vecstore.TailRowBytes(s, "large")
+			check := func(when string) {
+				t.Helper()
+				rows := h.as("large", h.last())
+				must(t, rows.compare(s, "large", 0))
+				v := h.vector(16)
+				must(t, rows.search(s, "large", v, vecstore.Query{K: everything}))
+				every, err := s.Search("large", vecstore.Query{Vector: v, K: everything, MinScore: anyScore, Now: testNow})
+				must(t, err)
+				ten, err := s.Search("large", vecstore.Query{Vector: v, K: 10, MinScore: anyScore, Now: testNow, Effort: vecstore.EffortExact})
+				must(t, err)
+				for i, row := range ten.Rows {
+					if row.Score != every.Rows[i].Score {
+						t.Errorf("%s, hit %d has a score of %g, and %g is there", when, i, row.Score, every.Rows[i].Score)
+					}
+				}
+				if n := vecstore.TailBytes(s); n > allowed {
+					t.Errorf("%s, %d bytes of codes are in memory, more than %d", when, n, allowed)
+				}
+			}
+			<-linked
+			within(t, time.Minute, "reading and writing while a block is being linked", func() {
+				check("while the first block is linked")
+				for i := range 100 {
+					h.observe("large", fmt.Sprint("new ", i), h.vector(16))
+				}
+				feed(t, s, h, h.last())
+				check("with new rows")
+			})
+			release()
+			must(t, s.Link(context.Background(), "large"))
+			check("in the end")
+			if n := most.Load(); n > allowed {
+				t.Errorf("%d bytes of codes were in memory, more than %d", n, allowed)
+			}
+		})
+	}
+}
+
+// Who applies while a backlog is linked links no more than comes in.
+func TestApplyLeavesTheBacklogToTheLinker(t *testing.T) {
+	mem := vfs.NewMem()
+	opt := vecstore.Options{FS: mem, GraphRows: 1000, TailRows: 512, LinkThreads: 1}
+	h := large(6000)
+	s, _ := open(t, "shard", opt)
+	feed(t, s, h, h.last()-1000)
+	must(t, s.Checkpoint(testNow))
+	opt.FS = mem.LosePower(rand.New(rand.NewPCG(1, 2)))
+	s, _ = open(t, "shard", opt)
+	vecstore.StopLinker(s)
+	must(t, vecstore.LinkBlock(s, "large"))
+	graph := func() uint64 {
+		st, _ := s.Stats("large")
+		return st.Graph
+	}
+	before := graph()
+	for s.Appended() < h.last() {
+		feed(t, s, h, s.Appended()+100)
+	}
+	if n := graph() - before; n > 1000+512 || n < 1000-512 {
+		t.Errorf("%d rows were linked while 1000 were applied", n)
+	}
 }

@@ -41,8 +41,17 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	q.AsOf = asOf
 	include, _ := wire.ParseInclude(req.GetInclude())
 	q.OmitVectors = !include.Embedding
+	ctx, cancel := context.WithTimeout(ctx, max(searchLimit, time.Duration(req.GetDeadlineMs())*time.Millisecond))
+	defer cancel()
+	q.Context = ctx
 	store, m, staleness := v.view()
 	res, serr := v.s.w.search(store, space, q)
+	switch {
+	case errors.Is(serr, context.Canceled):
+		return nil, v.stopping()
+	case errors.Is(serr, context.DeadlineExceeded):
+		return nil, wire.Errorf(wire.CodeDeadline, "", "the search took longer than anybody waits for it")
+	}
 	if serr != nil && !awaited(header, serr) {
 		return nil, v.refusal(serr)
 	}
@@ -58,6 +67,9 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 		TookUs: uint64(time.Since(start).Microseconds()),
 	})
 }
+
+// searchLimit is for how long a recall is computed at least, as long as the recall API waits for it over HTTP.
+const searchLimit = 10 * time.Second
 
 // awaited tells whether a space that is unknown here is one that was just defined: the recall API names a space in the
 // header only if it knows it. Such a space has nothing searchable yet, and the answer says so rather than that there is

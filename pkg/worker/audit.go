@@ -61,6 +61,7 @@ func (a *auditor) offer(store *vecstore.Shard, space string, q vecstore.Query, a
 		return
 	}
 	s := &sample{store: store, space: space, query: q, hits: make([]hit, len(rows)), seen: store.Appended()}
+	s.query.Context = nil // it ends with the recall
 	if q.AsOf != 0 {
 		s.seen = q.AsOf
 	} else {

@@ -147,6 +147,33 @@ func TestEffortReachesTheStore(t *testing.T) {
 	}
 }
 
+// A worker that stops does not wait for a search that takes long: its client is told to ask another copy.
+func TestStoppingEndsSearches(t *testing.T) {
+	w := newWorld(t)
+	c := w.start(nil)
+	c.reach(t, w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 3)...)...))
+	searching := make(chan time.Time, 1)
+	c.search = func(_ *vecstore.Shard, _ string, q vecstore.Query) (vecstore.Result, error) {
+		end, _ := q.Context.Deadline()
+		searching <- end
+		<-q.Context.Done()
+		return vecstore.Result{}, q.Context.Err()
+	}
+	code := make(chan string, 1)
+	go func() {
+		code <- w.ask(bus.VerbRecall, &api.RecallRequest{Space: "a", Embedding: embedding(1, 0, 0), DeadlineMs: 60_000}, new(api.RecallResponse))
+	}()
+	if end := <-searching; time.Until(end) < searchLimit || time.Until(end) > time.Minute {
+		t.Errorf("the search may go on until %v", end)
+	}
+	if err := c.shard().serving.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := <-code; got != "unavailable" {
+		t.Errorf("the client was answered with %q", got)
+	}
+}
+
 // What has overtaken what it replaces changes nothing in the past.
 func TestReadsOfThePastWithPriorities(t *testing.T) {
 	w := newWorld(t)

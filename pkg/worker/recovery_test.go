@@ -129,8 +129,14 @@ func TestCorruptRowLogIsBuiltAgain(t *testing.T) {
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	old := filepath.Join(w.dir, "shard-0.aside-20200101T00000")
+	for i := range 3 {
+		if err := os.Mkdir(fmt.Sprint(old, i, "-000"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c = w.start(nil)
-	if got := w.aside(); len(got) != 1 || c.log.count("set_aside_as") != 1 {
+	if got := w.aside(); len(got) != keepAside || got[0] != old+"2-000" || c.log.count("set_aside_as") != 1 || c.log.count("set aside earlier") != 1 {
 		t.Errorf("set aside: %q", got)
 	}
 	c.reach(t, last)

@@ -109,10 +109,17 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 				store.Abandon())
 		}
 		if err == nil {
-			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("graphs", found.Columns).Int("graphs_rebuilt", found.Rebuilt).
+			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("indexes_repaired", found.IndexRepaired).
+				Int("graphs", found.Columns).Int("graphs_rebuilt", found.Rebuilt).
 				Uint64("position", store.Appended()).Dur("took", time.Since(start)).Msg("shard open")
 			for _, wrong := range found.Damaged {
 				s.log.Error().Err(wrong).Msg("a graph cannot be used and is built again; its rows are scanned meanwhile")
+			}
+			for _, wrong := range found.Repaired {
+				s.log.Warn().Err(wrong).Msg("a derived file was not what belongs to the row log, and is made anew from it")
+			}
+			if found.Doubt != nil {
+				s.log.Warn().Err(found.Doubt).Msg("the index of the row log could not be trusted, so that all records were read")
 			}
 			s.reportHole(store.Appended(), first)
 			return store, nil
@@ -125,8 +132,18 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 			return nil, errors.Join(err, aerr)
 		}
 		s.log.Error().Err(err).Str("set_aside_as", aside).Msg("the local files cannot be used and are built again from the log")
+		removed, rerr := vecstore.RemoveAside(s.dir, keepAside)
+		if rerr != nil {
+			s.log.Warn().Err(rerr).Msg("older files that were set aside are still there")
+		}
+		if len(removed) > 0 {
+			s.log.Info().Strs("removed", removed).Msg("files that were set aside earlier are removed")
+		}
 	}
 }
+
+// keepAside is how many directories that were set aside are kept of each shard, the newest ones.
+const keepAside = 2
 
 // expect makes what the stream has beyond the shard's position count as stale before any of it is delivered.
 func (s *shard) expect(ctx context.Context) error {

@@ -111,23 +111,19 @@ func TestDocumentedState(t *testing.T) {
 	mem := vfs.NewMem()
 	f := created(t, mem, "a.col", 1500)
 	s := f.State()
-	s.Rows.Store(0x1112131415161718)
 	s.Linked.Store(0x2122232425262728)
 	s.Linking.Store(0x3132333435363738)
 	s.Slots.Store(0x4142434445464748)
 	s.Entry = 0x5152535455565758
-	s.Extra[0].Store(0x6162636465666768)
-	s.Extra[1].Store(0x7172737475767778)
 	block := contentOf(t, mem, "a.col")
 	checkTable(t, "\n## State\n", block[stateOffset:centreOffset], []field{
 		{"chunks that are there", u64(2)},
-		{"rows that have been numbered", u64(0x1112131415161718)},
+		{"zero", u64(0)},
 		{"linked", u64(0x2122232425262728)},
 		{"linking", u64(0x3132333435363738)},
 		{"slots of upper lists that have been given out", u64(0x4142434445464748)},
 		{"entry", u64(0x5152535455565758)},
-		{"extra", append(u64(0x6162636465666768), u64(0x7172737475767778)...)},
-		{"zero", make([]byte, stateBytes-64)},
+		{"zero", make([]byte, stateBytes-48)},
 	})
 	checkTable(t, "\n## Centre\n", block[centreOffset:headerBytes], []field{
 		{"centre", f.Header().centre()},

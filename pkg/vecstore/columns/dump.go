@@ -18,7 +18,7 @@ type dumper struct {
 const dumpedBytes = 16 // of a field that has more
 
 // Dump prints a column file, or a file of its checksums, as annotated bytes. Of the rows of a chunk it prints the first
-// two and the last one that were numbered or linked. What is damaged is printed as far as possible, and returned as the error.
+// two and the last one that were linked. What is damaged is printed as far as possible, and returned as the error.
 func Dump(w io.Writer, r io.ReaderAt, size int64) error {
 	d := dumper{w: bufio.NewWriter(w), r: r}
 	b := make([]byte, 8)
@@ -31,6 +31,14 @@ func Dump(w io.Writer, r io.ReaderAt, size int64) error {
 	}
 	return errors.Join(dump(size), d.w.Flush())
 }
+
+// IsDumpable tells whether a file that begins with these bytes is one for Dump.
+func IsDumpable(head []byte) bool {
+	return IsColumns(head) || len(head) >= 8 && string(head[:8]) == sumsMagic
+}
+
+// IsColumns tells whether it is a column file, which has its checksums beside it at SumsPath after a clean close.
+func IsColumns(head []byte) bool { return len(head) >= 8 && string(head[:8]) == magic }
 
 // field prints n bytes at an offset and returns them, those that are kept of them at least.
 func (d dumper) field(at, n int64, meaning func(b []byte) string) error {
@@ -101,13 +109,11 @@ func headerFields() []dumpField {
 		{fixedBytes - 132 - 4, plain("zero")},
 		{4, plain("CRC-32C")},
 		{8, u64Field("chunks")},
-		{8, u64Field("rows")},
+		{8, plain("zero")},
 		{8, u64Field("linked")},
 		{8, u64Field("linking")},
 		{8, u64Field("slots")},
 		{8, u64Field("entry")},
-		{8, u64Field("extra")},
-		{8, u64Field("extra")},
 		{stateBytes - 8*stateWords, plain("zero")},
 		{headerBytes - centreOffset, plain("centre, and zero")},
 	}
@@ -139,7 +145,7 @@ func (d dumper) columns(size int64) error {
 	}
 	l := h.Layout
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[stateOffset+8*i:]) }
-	chunks, rows := word(0), max(word(1), word(3))
+	chunks, rows := word(0), word(3)
 	there := (size - headerBytes) / l.chunkBytes()
 	for i := range int(min(uint64(there), chunks)) {
 		if err := d.chunk(l, i, rows); err != nil {

@@ -89,6 +89,12 @@ func TestDumpOfDamage(t *testing.T) {
 	if !strings.Contains(out, "dimension: 31") {
 		t.Error("the header was not printed")
 	}
+	if IsDumpable(b[:7]) || !IsDumpable(b[:8]) || !IsColumns(b) {
+		t.Error("a column file is not known as one")
+	}
+	if sums := contentOf(t, mem, SumsPath("a.col")); IsDumpable(sums[:7]) || !IsDumpable(sums[:8]) || IsColumns(sums) {
+		t.Error("checksums are not known as such")
+	}
 	if _, err := dumped(t, nil); err == nil {
 		t.Error("a file without bytes is none")
 	}

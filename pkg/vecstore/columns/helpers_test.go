@@ -173,7 +173,7 @@ func fillAll(f *File, rows uint32) {
 	for row := range rows {
 		fill(f.Chunks(), row)
 	}
-	f.State().Rows.Store(uint64(rows))
+	f.State().Linking.Store(uint64(rows))
 }
 
 func checkAll(t *testing.T, f *File, rows uint32) {

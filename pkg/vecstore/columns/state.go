@@ -7,8 +7,7 @@ import "sync/atomic"
 type State struct {
 	// chunks is how many there are. It is raised once a chunk has been mapped.
 	chunks atomic.Uint64
-	// Rows is how many rows have been numbered.
-	Rows atomic.Uint64
+	_      uint64
 	// Linked is how many rows, from the first, are in the graph.
 	Linked atomic.Uint64
 	// Linking is the commit mark of the block that is being linked: the rows from Linked to below it may have been linked
@@ -18,8 +17,6 @@ type State struct {
 	Slots atomic.Uint64
 	// Entry is the entry point of the graph, packed by it: hnsw.Memory.Entry. Accessed with sync/atomic.
 	Entry uint64
-	// Extra has no meaning yet.
-	Extra [2]atomic.Uint64
 }
 
-const stateWords = 8
+const stateWords = 6

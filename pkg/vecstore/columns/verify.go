@@ -42,9 +42,6 @@ func (f *File) Seal(threads int) error {
 	return nil
 }
 
-// Sealed tells whether there were checksums at Open, sound or not.
-func (f *File) Sealed() bool { return f.sealed != nil || f.sealErr != nil }
-
 // Verify compares the whole file with the checksums that were found at Open, before anything is written to it. The error
 // is ErrCorrupt and names the first block that differs; ErrNotSealed when there are no checksums. The blocks are spread
 // over threads goroutines.

@@ -21,8 +21,9 @@ func TestDocumented(t *testing.T) {
 		Source: rows.Source{Epoch: "the epoch", Shard: 0x21222324, CreatedAt: 0x3132333435363738}, HashKey: demo().HashKey,
 		State: Failed, Identity: "the identity",
 		Segments: []rows.Segment{{ID: 0x11121, Entries: 0x21222324, Length: 0x11121318}, {ID: 1}}, NextID: 0x11122,
-		Columns:  []Columns{{Space: 0x11121314, Generation: 0x21222324, File: "file name", Rows: 0x31323334, Base: 0x4142434445464748}},
+		Columns:  []Columns{{Space: 0x11121314, Generation: 0x21222324, File: "file name", Rows: 0x31323334}},
 		Horizons: []Horizon{{Space: 0x11121314, Sequence: 0x2122232425262728}},
+		GivenUp:  []Row{{Space: 0x31323334, Sequence: 0x4142434445464748}},
 	}
 	b := encode(t, m)
 	doc.Layout(t, "Header", 0, b[:160], []field{
@@ -41,7 +42,8 @@ func TestDocumented(t *testing.T) {
 		{Name: "number of segments", Bytes: u32(2)},
 		{Name: "number of columns", Bytes: u32(1)},
 		{Name: "number of horizons", Bytes: u32(1)},
-		{Name: "zero", Bytes: make([]byte, 8)},
+		{Name: "number of rows given up", Bytes: u32(1)},
+		{Name: "zero", Bytes: make([]byte, 4)},
 	})
 	doc.Layout(t, "Identity", 160, b[160:176], []field{{Name: "identity", Bytes: padded("the identity", 16)}})
 	doc.Layout(t, "Segment", 0, b[176:192], []field{
@@ -54,7 +56,7 @@ func TestDocumented(t *testing.T) {
 		{Name: "generation of the file", Bytes: u32(0x21222324)},
 		{Name: "rows that the file had when the shard was closed", Bytes: u32(0x31323334)},
 		{Name: "length of the file name", Bytes: u32(9)},
-		{Name: "base", Bytes: u64(0x4142434445464748)},
+		{Name: "zero", Bytes: make([]byte, 8)},
 		{Name: "file name", Bytes: padded("file name", 16)},
 	})
 	doc.Layout(t, "Horizon", 0, b[248:264], []field{
@@ -62,7 +64,12 @@ func TestDocumented(t *testing.T) {
 		{Name: "zero", Bytes: u32(0)},
 		{Name: "sequence", Bytes: u64(0x2122232425262728)},
 	})
-	doc.Layout(t, "End", 0, b[264:], []field{
+	doc.Layout(t, "Row given up", 0, b[264:280], []field{
+		{Name: "space number", Bytes: u32(0x31323334)},
+		{Name: "zero", Bytes: u32(0)},
+		{Name: "sequence of its record", Bytes: u64(0x4142434445464748)},
+	})
+	doc.Layout(t, "End", 0, b[280:], []field{
 		{Name: "zero", Bytes: u32(0)},
 		{Name: "CRC-32C of all before it", Bytes: u32(crc32.Checksum(b[:len(b)-4], castagnoli))},
 	})

@@ -45,7 +45,8 @@ func dumpHeader(p *annotate.Printer) {
 	p.U32("number of segments: %d")
 	p.U32("number of columns: %d")
 	p.U32("number of horizons: %d")
-	p.Field(8, "zero")
+	p.U32("number of rows given up: %d")
+	p.Field(4, "zero")
 }
 
 // dump prints what comes behind the header.
@@ -66,7 +67,7 @@ func (m *Manifest) dump(p *annotate.Printer) {
 		p.U32("generation: %d")
 		p.U32("rows: %d")
 		p.U32("length of the file name: %d")
-		p.U64("base: %d")
+		p.Field(8, "zero")
 		p.Field(len(pad([]byte(c.File))), "file name: %q", c.File)
 	}
 	for i := range m.Horizons {
@@ -74,6 +75,12 @@ func (m *Manifest) dump(p *annotate.Printer) {
 		p.U32("space number: %d")
 		p.Field(4, "zero")
 		p.U64("lowest sequence: %d")
+	}
+	for i := range m.GivenUp {
+		p.Title("row given up %d", i)
+		p.U32("space number: %d")
+		p.Field(4, "zero")
+		p.U64("sequence: %d")
 	}
 	p.Title("end")
 	p.Field(4, "zero")

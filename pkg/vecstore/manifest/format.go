@@ -27,12 +27,14 @@ import (
 //	140   4  number of segments
 //	144   4  number of columns
 //	148   4  number of horizons
-//	152   8  zero
+//	152   4  number of rows given up
+//	156   4  zero
 //
 //	identity, zero padded
 //	segments, 16 bytes each:  id u32, entries u32, length u64
-//	columns:                  space u32, generation u32, rows u32, length of the file name u32, base u64, file name, zero padded
+//	columns:                  space u32, generation u32, rows u32, length of the file name u32, zero u64, file name, zero padded
 //	horizons, 16 bytes each:  space u32, zero u32, sequence u64
+//	rows given up, the same
 //	zero u32, CRC-32C of all before it
 const (
 	magic   = "ENGMANI\n"
@@ -42,6 +44,7 @@ const (
 	segmentEntry = 16
 	columnsFixed = 24
 	horizonEntry = 16
+	givenUpEntry = 16
 	trailer      = 8
 
 	maxIdentity = 1 << 10
@@ -57,7 +60,7 @@ func (m *Manifest) Encode() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, header+maxIdentity+segmentEntry*len(m.Segments)+64*len(m.Columns)+horizonEntry*len(m.Horizons))
+	b := make([]byte, 0, header+maxIdentity+segmentEntry*len(m.Segments)+64*len(m.Columns)+horizonEntry*len(m.Horizons)+givenUpEntry*len(m.GivenUp))
 	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint32(b, version)
 	b = binary.LittleEndian.AppendUint32(b, 0) // the length, below
@@ -73,7 +76,8 @@ func (m *Manifest) Encode() ([]byte, error) {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Segments)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Columns)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Horizons)))
-	b = binary.LittleEndian.AppendUint64(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.GivenUp)))
+	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = pad(append(b, m.Identity...))
 	for _, s := range m.Segments {
 		b = binary.LittleEndian.AppendUint32(b, s.ID)
@@ -85,13 +89,18 @@ func (m *Manifest) Encode() ([]byte, error) {
 		b = binary.LittleEndian.AppendUint32(b, c.Generation)
 		b = binary.LittleEndian.AppendUint32(b, c.Rows)
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(c.File)))
-		b = binary.LittleEndian.AppendUint64(b, c.Base)
+		b = binary.LittleEndian.AppendUint64(b, 0)
 		b = pad(append(b, c.File...))
 	}
 	for _, h := range m.Horizons {
 		b = binary.LittleEndian.AppendUint32(b, h.Space)
 		b = binary.LittleEndian.AppendUint32(b, 0)
 		b = binary.LittleEndian.AppendUint64(b, h.Sequence)
+	}
+	for _, r := range m.GivenUp {
+		b = binary.LittleEndian.AppendUint32(b, r.Space)
+		b = binary.LittleEndian.AppendUint32(b, 0)
+		b = binary.LittleEndian.AppendUint64(b, r.Sequence)
 	}
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	if len(b)+4 > maxLength {
@@ -139,6 +148,7 @@ func Decode(b []byte) (*Manifest, error) {
 	m.segments(&r, binary.LittleEndian.Uint32(b[140:]))
 	m.columns(&r, binary.LittleEndian.Uint32(b[144:]))
 	m.horizons(&r, binary.LittleEndian.Uint32(b[148:]))
+	m.givenUp(&r, binary.LittleEndian.Uint32(b[152:]))
 	if r.short || len(r.b) > 0 {
 		return nil, fmt.Errorf("%w: what the manifest counts does not fill it", rows.ErrCorrupt)
 	}
@@ -166,7 +176,6 @@ func (m *Manifest) columns(r *reader, n uint32) {
 				Space:      binary.LittleEndian.Uint32(b),
 				Generation: binary.LittleEndian.Uint32(b[4:]),
 				Rows:       binary.LittleEndian.Uint32(b[8:]),
-				Base:       binary.LittleEndian.Uint64(b[16:]),
 				File:       string(r.padded(binary.LittleEndian.Uint32(b[12:]))),
 			})
 		}
@@ -177,6 +186,17 @@ func (m *Manifest) horizons(r *reader, n uint32) {
 	for ; n > 0 && !r.short; n-- {
 		if b := r.take(horizonEntry); b != nil {
 			m.Horizons = append(m.Horizons, Horizon{
+				Space:    binary.LittleEndian.Uint32(b),
+				Sequence: binary.LittleEndian.Uint64(b[8:]),
+			})
+		}
+	}
+}
+
+func (m *Manifest) givenUp(r *reader, n uint32) {
+	for ; n > 0 && !r.short; n-- {
+		if b := r.take(givenUpEntry); b != nil {
+			m.GivenUp = append(m.GivenUp, Row{
 				Space:    binary.LittleEndian.Uint32(b),
 				Sequence: binary.LittleEndian.Uint64(b[8:]),
 			})

@@ -55,6 +55,16 @@ type Manifest struct {
 	Columns []Columns
 	// Horizons has at most one element for each space.
 	Horizons []Horizon
+	// GivenUp are the rows that could not be applied, whose records are in the row log all the same. Each stands there once.
+	GivenUp []Row
+}
+
+// Row names a row of a space.
+type Row struct {
+	// Space is its number in the row log.
+	Space uint32
+	// Sequence is that of its record.
+	Sequence uint64
 }
 
 // Columns names the column file of a generation of a large space.
@@ -67,8 +77,6 @@ type Columns struct {
 	File string
 	// Rows is how many rows it had when the shard was closed cleanly.
 	Rows uint32
-	// Base is how many rows of the space had been reclaimed before its first one.
-	Base uint64
 }
 
 // Horizon says from where on the past of a space can be read.
@@ -119,6 +127,13 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("%w: a manifest with horizons of space %d", rows.ErrCorrupt, h.Space)
 		}
 		spaces[h.Space] = true
+	}
+	given := make(map[Row]bool, len(m.GivenUp))
+	for _, r := range m.GivenUp {
+		if r.Space == 0 || r.Sequence == 0 || given[r] {
+			return fmt.Errorf("%w: a manifest with row %d of space %d given up", rows.ErrCorrupt, r.Sequence, r.Space)
+		}
+		given[r] = true
 	}
 	return nil
 }

@@ -21,10 +21,11 @@ func demo() *Manifest {
 		State:  Open, Identity: "boot:device:inode",
 		Segments: []rows.Segment{{ID: 5, Length: 4096, Entries: 17}, {ID: 2, Length: 8192, Entries: 64}, {ID: 7}}, NextID: 9,
 		Columns: []Columns{
-			{Space: 1, Generation: 3, File: "space-1-3.col", Rows: 100_000, Base: 1 << 40},
+			{Space: 1, Generation: 3, File: "space-1-3.col", Rows: 100_000},
 			{Space: 4, Generation: 1, File: "x"},
 		},
 		Horizons: []Horizon{{Space: 1, Sequence: 77}, {Space: 2, Sequence: 1 << 50}},
+		GivenUp:  []Row{{Space: 2, Sequence: 80}, {Space: 2, Sequence: 81}},
 	}
 	for i := range m.HashKey {
 		m.HashKey[i] = byte(0xa0 + i)
@@ -132,6 +133,9 @@ func TestManifestsThatCannotBe(t *testing.T) {
 		"columns of long name": func(m *Manifest) { m.Columns[1].File = strings.Repeat("f", maxFile+1) },
 		"horizon of no space":  func(m *Manifest) { m.Horizons[0].Space = 0 },
 		"horizon twice":        func(m *Manifest) { m.Horizons[0].Space = 2 },
+		"row of no space":      func(m *Manifest) { m.GivenUp[0].Space = 0 },
+		"row of no record":     func(m *Manifest) { m.GivenUp[0].Sequence = 0 },
+		"row twice":            func(m *Manifest) { m.GivenUp[0].Sequence = 81 },
 	} {
 		m := demo()
 		change(m)

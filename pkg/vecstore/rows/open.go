@@ -87,6 +87,7 @@ type opened struct {
 	good   uint32
 	from   int64
 	repair bool
+	reason error // why it is repaired, if there is anything wrong with it
 	// renew: not even the header of the index is right.
 	renew bool
 }
@@ -220,6 +221,14 @@ func (f *opened) readHeader(src Source) (err error) {
 		return fmt.Errorf("%w: its header says that it is file %d", ErrCorrupt, id)
 	}
 	return nil
+}
+
+// repaired notes that an index was repaired.
+func (o *opener) repaired(f *opened, reason error) {
+	o.out.IndexRepaired++
+	if reason != nil {
+		o.out.IndexRepairs = append(o.out.IndexRepairs, fmt.Errorf("%s: %w", indexName(f.id), reason))
+	}
 }
 
 // replayError is an error of Options.Replay.

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 )
 
@@ -11,7 +12,7 @@ func TestSegmentsRoll(t *testing.T) {
 			t.Run(fmt.Sprintf("%d %v", size, mode), func(t *testing.T) {
 				w := newWorld(t, size)
 				l, rec := w.open(mode)
-				if rec != (Recovery{Mode: mode}) {
+				if !reflect.DeepEqual(rec, Recovery{Mode: mode}) {
 					t.Errorf("Open of an empty directory = %+v", rec)
 				}
 				fill(t, l, 1, 30, 10, 20)

@@ -74,6 +74,8 @@ type Recovery struct {
 	// IndexRepaired is how many index files did not match their segments and were written anew from where they did not.
 	// After a loss of power that is nothing unusual.
 	IndexRepaired int
+	// IndexRepairs says of them what did not match.
+	IndexRepairs []error
 	// Strays is how many files were removed that the manifest does not name.
 	Strays int
 }

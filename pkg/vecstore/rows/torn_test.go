@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -240,7 +241,7 @@ func TestFlippedIndexes(t *testing.T) {
 				undetected++
 				t.Errorf("%v open of %s: %+v", mode, what, rec)
 			}
-			if rec.IndexRepaired != 1 || rec.Torn != 0 || !bytes.Equal(w.disk().files[name], good.files[name]) {
+			if rec.IndexRepaired != 1 || len(rec.IndexRepairs) != 1 || !strings.Contains(rec.IndexRepairs[0].Error(), name) || rec.Torn != 0 || !bytes.Equal(w.disk().files[name], good.files[name]) {
 				t.Errorf("%v open of %s does not repair it: %+v", mode, what, rec)
 			}
 			if last := indexName(3); mode == Trusted && rec.Mode == Trusted && name != last {

@@ -216,6 +216,6 @@ func (o *opener) mend(t tail) error {
 	if _, err := f.idx.WriteAt(t.entries, end); err != nil {
 		return fmt.Errorf("repairing an index: %w", err)
 	}
-	o.out.IndexRepaired++
+	o.repaired(f, fmt.Errorf("it had no entries of records from %d of %d on", t.indexed, f.entries))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"syscall"
 	"testing"
 
@@ -95,7 +96,7 @@ func TestReplayErrors(t *testing.T) {
 				return nil
 			}
 			_, rec, err := Open(w.fs, testDir, testSource, opt)
-			if !errors.Is(err, want) || rec != (Recovery{}) || !w.disk().equal(d) {
+			if !errors.Is(err, want) || !reflect.DeepEqual(rec, Recovery{}) || !w.disk().equal(d) {
 				t.Errorf("%v: Open = %+v, %v; want %v and no change", mode, rec, err, want)
 			}
 			if restarts := 0; mode == Trusted && want == ErrCorrupt {
@@ -218,7 +219,7 @@ func TestSourceAndVersion(t *testing.T) {
 	opt := w.options(Trusted)
 	opt.HashKey[7]++
 	l, rec, err := Open(w.fs, testDir, testSource, opt)
-	if err != nil || rec.IndexRepaired != 1 || w.entries[1].Key != opt.HashKey.Key("2") {
+	if err != nil || rec.IndexRepaired != 1 || len(rec.IndexRepairs) != 1 || w.entries[1].Key != opt.HashKey.Key("2") {
 		t.Errorf("Open with another hash key = %+v, %v", rec, err)
 	}
 	l.Close()

@@ -165,9 +165,11 @@ func (o *opener) newIndexCheck(f *opened) *indexCheck {
 	}
 	// Whatever is the matter with an index, it is written anew.
 	f.renew = err != nil
-	f.repair = f.renew
+	f.repair, f.reason = f.renew, err
 	return c
 }
+
+func (c *indexCheck) fail(err error) { c.f.repair, c.f.reason = true, err }
 
 // compare looks at the entries of the next record, which ends at an offset.
 func (c *indexCheck) compare(want []byte, end int64) {
@@ -177,7 +179,7 @@ func (c *indexCheck) compare(want []byte, end int64) {
 	for len(c.have) < len(want) {
 		n := min(int64(max(1<<16, len(want))), c.size-c.at)
 		if n <= 0 {
-			c.f.repair = true
+			c.fail(fmt.Errorf("%w: it ends at entry %d", ErrCorrupt, c.f.good))
 			return
 		}
 		kept := len(c.have)
@@ -187,12 +189,13 @@ func (c *indexCheck) compare(want []byte, end int64) {
 		copy(c.buf[:kept], c.have)
 		c.have = c.buf[:kept+int(n)]
 		if _, err := c.f.idx.ReadAt(c.have[kept:], c.at); err != nil {
-			c.f.repair = true
+			c.fail(err)
 			return
 		}
 		c.at += n
 	}
-	if c.f.repair = !bytes.Equal(c.have[:len(want)], want); c.f.repair {
+	if !bytes.Equal(c.have[:len(want)], want) {
+		c.fail(fmt.Errorf("%w: entry %d is not that of its record", ErrCorrupt, c.f.good))
 		return
 	}
 	c.have = c.have[len(want):]
@@ -202,7 +205,9 @@ func (c *indexCheck) compare(want []byte, end int64) {
 
 // end looks for entries of no record, and closes an index that nothing is written to.
 func (c *indexCheck) end(last bool) error {
-	c.f.repair = c.f.repair || c.size != indexEntry*(1+int64(c.f.good))
+	if !c.f.repair && c.size != indexEntry*(1+int64(c.f.good)) {
+		c.fail(fmt.Errorf("%w: it has %d bytes, and its segment %d entries", ErrCorrupt, c.size, c.f.good))
+	}
 	if last {
 		return nil
 	}
@@ -251,7 +256,7 @@ func (o *opener) finish(f *opened, last bool) error {
 		if err := o.repair(f); err != nil {
 			return err
 		}
-		o.out.IndexRepaired++
+		o.repaired(f, f.reason)
 	}
 	if last {
 		return nil

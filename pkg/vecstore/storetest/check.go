@@ -40,9 +40,9 @@ func (h *harness) check() {
 		if def, ok := h.shard.Definition(name); !ok || def != sp.def {
 			h.t.Fatalf("Definition(%q) = %+v, %t; want %+v", name, def, ok, sp.def)
 		}
-		st, ok := h.shard.Stats(name)
-		if !ok || st.Definition != sp.def || st.Observations != uint64(len(sp.rows)) {
-			h.t.Fatalf("Stats(%q) = %+v, %t; want %d observations", name, st, ok, len(sp.rows))
+		st, ok := h.shard.StatsAt(name, h.now)
+		if living := len(sp.visible(h.now.UnixNano())); !ok || st.Definition != sp.def || st.Observations != uint64(living) {
+			h.t.Fatalf("StatsAt(%q) = %+v, %t; want %d observations", name, st, ok, living)
 		}
 		if st.Tail+st.Graph != st.Observations+st.Dead {
 			h.t.Fatalf("Stats(%q) = %+v: the tiers do not hold the rows", name, st)

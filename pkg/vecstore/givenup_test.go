@@ -1,0 +1,138 @@
+package vecstore
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/vecstore/manifest"
+	"github.com/engram-memory/engram/pkg/vfs"
+)
+
+// givenUpShard is a shard of five rows, one of which could not be applied, and where a disk was failing, not noted either.
+func givenUpShard(t *testing.T, mem *vfs.Mem, failing bool) (*Shard, Options) {
+	t.Helper()
+	fsys := vfs.NewFault(mem)
+	opt := Options{FS: fsys, KeepVersions: -1}
+	s := reopenGivenUp(t, opt)
+	events := []*Event{{Kind: KindDefine, Space: "s", Sequence: 1, Definition: &Definition{Name: "s", Dimension: 2, Metric: L2, Generation: 1}}}
+	for i := range 5 {
+		events = append(events, &Event{
+			Kind: KindObserve, Space: "s", Sequence: uint64(i + 2), ID: fmt.Sprint(i), Vector: event.AppendF32(nil, []float32{float32(i), 1}),
+		})
+	}
+	for _, e := range events {
+		if err := s.Appender().Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Appender().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if failing {
+		fsys.Inject(vfs.Rule{Ops: vfs.OpRename, Match: manifest.Name, Err: syscall.EIO})
+	}
+	rows := events[1:]
+	rows[2].stored = nil // what no index can be made of
+	if n, err := s.Apply(rows, 1); n != 2 || err == nil {
+		t.Fatalf("Apply stopped at %d: %v", n, err)
+	}
+	if n, err := s.Apply(rows[3:], 1); n != 2 || err != nil {
+		t.Fatalf("Apply stopped at %d: %v", n, err)
+	}
+	checkGivenUp(t, s)
+	return s, opt
+}
+
+func reopenGivenUp(t *testing.T, opt Options) *Shard {
+	t.Helper()
+	s, _, err := Open("shard", Source{Epoch: "e", Shard: 1, CreatedAt: 2}, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Abandon() })
+	return s
+}
+
+func checkGivenUp(t *testing.T, s *Shard) {
+	t.Helper()
+	now := time.Now()
+	rows, err := s.Get("s", []string{"0", "1", "2", "3", "4"}, At{Now: now})
+	if err != nil || len(rows) != 4 {
+		t.Errorf("%d rows are there, %v; want 4", len(rows), err)
+	}
+	res, err := s.Search("s", Query{Vector: []float32{2, 1}, K: 5, MinScore: -1e9, Now: now})
+	if err != nil || len(res.Rows) != 4 {
+		t.Errorf("%d rows are found, %v; want 4", len(res.Rows), err)
+	}
+	for _, row := range append(rows, res.Rows...) {
+		if row.ID == "2" {
+			t.Error("the row that was given up is there")
+		}
+	}
+}
+
+// A row that could not be applied, and was quarantined, does not come back by a replay of the row log.
+func TestWhatWasGivenUpStaysSo(t *testing.T) {
+	for _, failing := range []bool{false, true} {
+		t.Run(fmt.Sprint("failing ", failing), func(t *testing.T) {
+			mem := vfs.NewMem()
+			s, opt := givenUpShard(t, mem, failing)
+			if !failing {
+				opt.FS = mem.Kill()
+				s = reopenGivenUp(t, opt)
+				checkGivenUp(t, s)
+				mem = opt.FS.(*vfs.Mem)
+			}
+			if err := s.Checkpoint(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				mem = mem.LosePower(rand.New(rand.NewPCG(1, 2)))
+				opt.FS = mem
+				s = reopenGivenUp(t, opt)
+				checkGivenUp(t, s)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = reopenGivenUp(t, opt)
+			checkGivenUp(t, s)
+			// When its record has gone, so has the note.
+			if _, err := s.Compact(t.Context(), "s"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = reopenGivenUp(t, opt)
+			checkGivenUp(t, s)
+			if m, err := manifest.Load(opt.FS, "shard"); err != nil || len(m.GivenUp) != 0 {
+				t.Errorf("%+v, %v", m.GivenUp, err)
+			}
+		})
+	}
+}
+
+// A row that was tried again is there for good.
+func TestWhatWasGivenUpCanBeTakenBack(t *testing.T) {
+	mem := vfs.NewMem()
+	s, opt := givenUpShard(t, mem, false)
+	sp, _ := s.space("s")
+	again := &Event{Kind: KindObserve, Space: "s", Sequence: 4, ID: "2", space: sp, ordinal: 2, stored: event.AppendF32(nil, []float32{2, 1})}
+	if _, err := s.Apply([]*Event{again}, 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		rows, err := s.Get("s", []string{"2"}, At{Now: time.Now()})
+		if err != nil || len(rows) != 1 {
+			t.Errorf("%d rows, %v", len(rows), err)
+		}
+		mem = mem.Kill()
+		opt.FS = mem
+		s = reopenGivenUp(t, opt)
+	}
+}
