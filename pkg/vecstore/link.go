@@ -215,7 +215,11 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 			err = fmt.Errorf("linking rows of space %q: the index panicked: %v; %s", sp.def.Name, v, debug.Stack())
 		}
 	}()
-	if err := s.stage(sp, g, g.linked()+n); err != nil {
+	first := g.linked() + n
+	if g.engine.Load() == nil {
+		first = max(first, s.centreRows(g))
+	}
+	if err := s.stage(sp, g, first); err != nil {
 		return err
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
