@@ -7,8 +7,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // Compaction says what compacting a space changed.
@@ -222,7 +222,7 @@ func (c *compaction) link() error {
 			return err
 		}
 		start := time.Now()
-		if err := columns.Guard(c.linkBlock); err != nil {
+		if err := vfs.Guard(c.linkBlock); err != nil {
 			return err
 		}
 		if c.pace != nil {

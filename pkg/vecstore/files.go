@@ -10,6 +10,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 const (
@@ -119,7 +120,7 @@ func (s *Shard) openColumns(sp *space, trusted bool) (file *columns.File, damage
 		// An open that did not come to its end has removed the checksums. The file is removed as one that nothing names.
 		return nil, nil, file.Close()
 	case errors.Is(err, columns.ErrCorrupt), errors.Is(err, columns.ErrVersion),
-		errors.Is(err, columns.ErrIdentity), errors.Is(err, columns.ErrFault), errors.Is(err, fs.ErrNotExist):
+		errors.Is(err, columns.ErrIdentity), errors.Is(err, vfs.ErrFault), errors.Is(err, fs.ErrNotExist):
 		if file != nil {
 			err = errors.Join(err, file.Close())
 		}

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // Linking bounds the threads that link rows, in all shards that share it.
@@ -225,7 +225,7 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
 	defer s.opt.Linking.give(threads)
 	start := time.Now()
-	err = columns.Guard(func() (err error) {
+	err = vfs.Guard(func() (err error) {
 		e := g.engine.Load()
 		if e == nil {
 			if e, err = s.makeEngine(sp, g); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // scrubber reads what nobody has read for long, a little at a time, so that damage is found while there is something to
@@ -62,7 +63,7 @@ func (s *Shard) scrub(ctx context.Context, now time.Time) error {
 		}
 		at := known[sp]
 		s.scrubber.last = sp.number
-		if err := s.scrubColumns(sp, at, left); errors.Is(err, columns.ErrCorrupt) || errors.Is(err, columns.ErrFault) {
+		if err := s.scrubColumns(sp, at, left); errors.Is(err, columns.ErrCorrupt) || errors.Is(err, vfs.ErrFault) {
 			aside := at.file.Path() + asideMark // it is open, and serves until the new one is there
 			errs = append(errs, fmt.Errorf("the graph of space %q is set aside as %s and built again: %w", sp.def.Name, aside, err),
 				s.opt.FS.Rename(at.file.Path(), aside), s.rebuild(ctx, sp, now))

@@ -7,9 +7,11 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
-	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
+	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // Query is what Search looks for.
@@ -106,7 +108,7 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 	for {
 		var res Result
 		// The columns are mapped: a disk that fails is a fault there, and becomes an error.
-		err := columns.Guard(func() (err error) {
+		err := vfs.Guard(func() (err error) {
 			res, err = s.search(sp, &q, w)
 			return err
 		})
@@ -315,7 +317,9 @@ func (p *pursuit) nearest() (Result, error) {
 		return p.exact(p.everything())
 	}
 	best := NewTopK(shortlist, float32(math.Inf(-1)))
-	p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(found[0].Row).ref.Load()))
+	for _, c := range found[:min(shortlist, len(found))] {
+		vector.Prefetch(unsafe.Pointer(p.view.g.meta.at(c.Row)))
+	}
 	for _, c := range found {
 		if c.Row < p.linked { // what was linked meanwhile is scanned below
 			best.Offer(c.Row, -c.Distance)
@@ -334,9 +338,11 @@ func (p *pursuit) nearest() (Result, error) {
 	final := NewTopK(want, p.q.MinScore)
 	candidates := best.sorted()
 	for i, c := range candidates {
-		if i+1 < len(candidates) {
-			p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(candidates[i+1].row).ref.Load()))
+		if i == 0 {
+			p.expect(candidates, 0)
+			p.expect(candidates, 1)
 		}
+		p.expect(candidates, i+2)
 		if !final.Wants(p.sp.codec.asScore(p.query, -c.score)+p.margin(c.row)) || !p.visible(c.row) {
 			continue
 		}
@@ -348,6 +354,13 @@ func (p *pursuit) nearest() (Result, error) {
 	}
 	hits, err := p.hits(final.sorted())
 	return Result{Rows: hits, Searched: compared + int(p.high-p.linked)}, err
+}
+
+// expect has the record of a candidate brought to the cache, as far as it is in memory.
+func (p *pursuit) expect(candidates []scored, i int) {
+	if i < len(candidates) {
+		p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(candidates[i].row).ref.Load()))
+	}
 }
 
 // margin is by how much the score of a candidate may be better than its distance says.

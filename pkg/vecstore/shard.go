@@ -11,6 +11,7 @@ import (
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // Shard is the local view of one log. Its methods may be called concurrently unless they say otherwise.
@@ -246,7 +247,7 @@ func (s *Shard) Usable() error {
 
 // inspect remembers an error that says that files are damaged, and returns it.
 func (s *Shard) inspect(err error) error {
-	for _, damage := range []error{ErrCorrupt, columns.ErrCorrupt, columns.ErrFault} {
+	for _, damage := range []error{ErrCorrupt, columns.ErrCorrupt, vfs.ErrFault} {
 		if errors.Is(err, damage) {
 			s.damaged.CompareAndSwap(nil, &err)
 		}

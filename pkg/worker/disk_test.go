@@ -15,6 +15,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 func diskFull() error {
@@ -37,7 +38,7 @@ func TestDiskErrorsReachTheCaller(t *testing.T) {
 	}{
 		{fmt.Errorf("reading a row: %w", broken), "unavailable"}, {diskFull(), "unavailable"}, {fmt.Errorf("mapping: %w", syscall.ENOMEM), "unavailable"},
 		{fmt.Errorf("%w: %w", vecstore.ErrFailed, syscall.EIO), "unavailable"},
-		{fmt.Errorf("searching: %w: at address 0x1", columns.ErrFault), "unavailable"},
+		{fmt.Errorf("searching: %w: at address 0x1", vfs.ErrFault), "unavailable"},
 		{fmt.Errorf("linking: %w", columns.ErrCorrupt), "internal"},
 		{fmt.Errorf("%w in %s", vecstore.ErrCorrupt, "/somewhere/secret"), "internal"},
 		{fmt.Errorf("space %q: %w", "a", vecstore.ErrUnsupported), "unsupported"},

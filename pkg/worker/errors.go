@@ -8,6 +8,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
+	"github.com/engram-memory/engram/pkg/vfs"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -37,7 +38,7 @@ func storeError(err error) *wire.Error {
 
 // diskFailed tells the failures of a disk from those of what was asked of it: full, over a quota, read-only, broken.
 func diskFailed(err error) bool {
-	for _, disk := range []error{vecstore.ErrFailed, columns.ErrFailed, columns.ErrFault} {
+	for _, disk := range []error{vecstore.ErrFailed, columns.ErrFailed, vfs.ErrFault} {
 		if errors.Is(err, disk) {
 			return true
 		}

@@ -6,14 +6,6 @@ import (
 	"github.com/engram-memory/engram/pkg/vfs"
 )
 
-func BenchmarkGuard(b *testing.B) {
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		_ = Guard(func() error { n++; return nil })
-	}
-}
-
 func BenchmarkReference(b *testing.B) {
 	f, err := Create(vfs.NewMem(), "a.col", header(small()))
 	if err != nil {

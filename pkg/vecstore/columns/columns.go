@@ -81,7 +81,7 @@ func begin(fsys vfs.FS, path string, h Header, open func(string) (vfs.File, erro
 	f.refs.n.Store(1)
 	f.refs.done = make(chan struct{})
 	// What is mapped may belong to a file that someone else shortened.
-	if err := Guard(func() error { return fill(f) }); err != nil {
+	if err := vfs.Guard(func() error { return fill(f) }); err != nil {
 		return nil, errors.Join(err, f.unmap())
 	}
 	return f, nil
@@ -199,7 +199,7 @@ func (f *File) Grow(rows uint32) error {
 			return fmt.Errorf("growing columns %s to %d rows: %w", f.path, rows, ErrTooLarge)
 		}
 		for len(f.maps) < need {
-			if err := Guard(f.addChunk); err != nil {
+			if err := vfs.Guard(f.addChunk); err != nil {
 				return fmt.Errorf("growing columns %s to %d rows: %w", f.path, rows, err)
 			}
 		}

@@ -1,10 +1,6 @@
 package columns
 
-import (
-	"errors"
-
-	"github.com/engram-memory/engram/pkg/vfs"
-)
+import "errors"
 
 // The errors that those of this package wrap, beside those of the file system.
 var (
@@ -18,8 +14,6 @@ var (
 	ErrNotSealed = errors.New("columns were not sealed")
 	// ErrFailed: a sync of the file failed, so that some of it may not be on the disk.
 	ErrFailed = errors.New("columns failed to reach the disk")
-	// ErrFault: the kernel could not supply a page of the file. It was shortened, or its disk is failing or full.
-	ErrFault = vfs.ErrFault
 	// ErrClosed: the owner has closed the file.
 	ErrClosed = errors.New("columns are closed")
 	// ErrTooLarge: more rows or wider ones than the format can hold.

@@ -30,20 +30,20 @@ func TestFaultsBecomeErrors(t *testing.T) {
 			return nil
 		},
 		"a nested one": func() error {
-			return Guard(func() error { return Guard(func() error { c.Info(2000).Norm = 1; return nil }) })
+			return vfs.Guard(func() error { return vfs.Guard(func() error { c.Info(2000).Norm = 1; return nil }) })
 		},
 	} {
-		if err := Guard(call); !errors.Is(err, ErrFault) {
+		if err := vfs.Guard(call); !errors.Is(err, vfs.ErrFault) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, err := range map[string]error{"Settle": f.Settle(2), "VerifyBlock": f.VerifyBlock(0), "sealing": f.sumAll()} {
-		if !errors.Is(err, ErrFault) {
+		if !errors.Is(err, vfs.ErrFault) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// What is still there works.
-	if err := Guard(func() error { checkAll(t, f, 1024); return nil }); err != nil {
+	if err := vfs.Guard(func() error { checkAll(t, f, 1024); return nil }); err != nil {
 		t.Error(err)
 	}
 	ok(t, f.Close())
@@ -51,25 +51,4 @@ func TestFaultsBecomeErrors(t *testing.T) {
 
 func (f *File) sumAll() error {
 	return f.sum(context.Background(), 2, f.header.Layout.blocks(len(f.mappings())-1), func(int, uint32) {})
-}
-
-func TestGuardPassesOtherPanics(t *testing.T) {
-	for name, call := range map[string]func() error{
-		"an index":      func() error { var none []int; none[0] = 1; return nil },
-		"a nil pointer": func() error { var none *Info; none.Norm = 1; return nil },
-		"a value":       func() error { panic("text") },
-	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: the panic was swallowed", name)
-				}
-			}()
-			_ = Guard(call)
-		}()
-	}
-	mine := errors.New("mine")
-	if err := Guard(func() error { return mine }); err != mine {
-		t.Errorf("an error became %v", err)
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // Seal makes the file durable and stores the checksums of all of its blocks beside it, for the Verify of a later Open: the
@@ -116,7 +118,7 @@ func (f *File) SettledBlocks() int {
 
 // VerifyBlock compares block i, below SettledBlocks, with its checksum: a step of a scrubber. A block has up to 256 KiB;
 // one that is not in memory is read from the disk, one that is there shows what the memory holds. The error is ErrCorrupt
-// or ErrFault and names the block.
+// or vfs.ErrFault and names the block.
 func (f *File) VerifyBlock(i int) error {
 	err := f.hold(func() error {
 		b, want, err := f.settledBlock(i)
@@ -166,7 +168,7 @@ func (f *File) sum(ctx context.Context, threads int, blocks []block, visit func(
 				if b.chunk >= 0 {
 					at -= f.header.Layout.chunkOffset(b.chunk)
 				}
-				err := Guard(func() error {
+				err := vfs.Guard(func() error {
 					visit(i, crc32.Checksum(maps[b.chunk+1].Bytes()[at:at+b.length], castagnoli))
 					return nil
 				})

@@ -172,7 +172,7 @@ var (
 	// must be opened again as Distrusted.
 	ErrFailed = errors.New("row log failed to make its records durable")
 	// ErrCorrupt wraps what Open and Read find wrong with bytes that had been made durable.
-	ErrCorrupt = errors.New("corrupt row log")
+	ErrCorrupt = errors.New("corrupt file of the store")
 	// ErrVersion is wrapped when a file was written by an unknown version of the format.
 	ErrVersion = errors.New("unknown format version")
 	// ErrSource is wrapped when a directory holds the view of another stream.
