@@ -170,7 +170,9 @@ func (g *Graph) addLink(s *Searcher, to, row uint32, level int) {
 	}
 	s.pool = s.pool[:0]
 	for _, id := range list[1 : 1+count] {
-		s.pool = append(s.pool, Candidate{Row: id})
+		if id < g.block.to { // others are of a block that a process died over
+			s.pool = append(s.pool, Candidate{Row: id})
+		}
 	}
 	s.pool = append(s.pool, Candidate{Row: row})
 	g.rows.Load(to, &s.row)

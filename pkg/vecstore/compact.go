@@ -22,7 +22,7 @@ type Compaction struct {
 // Compact reclaims what nobody can read any more in a space: rows that were replaced, forgotten or have expired longer
 // ago than Options.KeepVersions, in the index and in the row log. Ingest and recall go on meanwhile.
 func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
-	sp, err := s.readable(name, 0)
+	sp, err := s.readable(name)
 	if err != nil {
 		return Compaction{}, err
 	}

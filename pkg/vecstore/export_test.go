@@ -8,13 +8,16 @@ import (
 // SearchGraph answers a query by vector as Search does, but always through the graph, however few rows match its filter. It
 // is a search that began when so many rows fewer were linked.
 func SearchGraph(s *Shard, name string, q Query, behind uint32) (Result, error) {
-	sp, err := s.readable(name, q.AsOf)
+	sp, err := s.readable(name)
 	if err != nil {
 		return Result{}, err
 	}
 	q.Context = context.Background()
 	w := newSearcher()
-	p := &pursuit{s: s, sp: sp, w: w, q: &q, self: math.MaxUint32, view: sp.view(At{Now: q.Now, AsOf: q.AsOf})}
+	p := &pursuit{s: s, sp: sp, w: w, q: &q, self: math.MaxUint32}
+	if p.view, err = sp.view(At{Now: q.Now, AsOf: q.AsOf}); err != nil {
+		return Result{}, err
+	}
 	g := p.view.g
 	e := g.engine.Load()
 	if !e.acquire() {
@@ -54,7 +57,7 @@ func StopLinker(s *Shard) {
 
 // LinkBlock links one block of a space.
 func LinkBlock(s *Shard, name string) error {
-	sp, err := s.readable(name, 0)
+	sp, err := s.readable(name)
 	if err == nil {
 		_, err = s.linkBlock(sp)
 	}

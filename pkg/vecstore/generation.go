@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -87,10 +88,14 @@ type view struct {
 	asOf  uint64 // 0 for the moment
 }
 
-// view returns the present, or what held as of a sequence.
-func (s *space) view(at At) view {
+// view returns the present, or what held as of a sequence. It fails with ErrGone when that is not known any more.
+func (s *space) view(at At) (view, error) {
 	g := s.gen.Load()
-	return view{g: g, clock: s.clock.Load(), now: at.Now.UnixNano(), asOf: at.AsOf}
+	// It is raised before a generation takes the place of another one, so what is missing from this one is below it.
+	if horizon := s.horizon.Load(); at.AsOf != 0 && at.AsOf < horizon {
+		return view{}, fmt.Errorf("%w: space %q can be read as of sequence %d and later, not as of %d", ErrGone, s.def.Name, horizon, at.AsOf)
+	}
+	return view{g: g, clock: s.clock.Load(), now: at.Now.UnixNano(), asOf: at.AsOf}, nil
 }
 
 // visible tells whether a row may be returned.

@@ -164,23 +164,20 @@ func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 
 // relate makes a rotated vector of a squared length, in place, relative to the centre, and returns its squared length then.
 //
-// For the cosine, a vector is taken for one of length 1 for that, which it is but for rounding, or for being zero: so the inner
-// product with another one is 1 less half of their squared distance, whatever its length is.
+// The length is that of what there is, its rounding included, so that a distance from another vector has little of that
+// rounding in it. For the cosine a vector of length zero is as far from every other one as one at a right angle to it.
 func (x *graph) relate(v []float32, norm float32) float32 {
-	if x.codec.metric == Cosine {
-		norm = 1
+	zero := x.codec.metric == Cosine && norm == 0
+	if x.centre != nil {
+		for i, c := range x.centre {
+			v[i] -= c
+		}
+		norm = float32(vector.SumSquares(v))
 	}
-	if x.centre == nil {
-		return norm
+	if zero {
+		norm++
 	}
-	along := vector.Dot(v, x.centre)
-	for i, c := range x.centre {
-		v[i] -= c
-	}
-	if x.codec.metric == Cosine {
-		return max(1-2*along+x.reach*x.reach, 0)
-	}
-	return float32(vector.SumSquares(v))
+	return norm
 }
 
 // twoPlaneFactor is by what the levels of the first two planes, -3 to 3, are multiplied, so that the estimate is unbiased:
@@ -300,13 +297,8 @@ func (x *graph) bounds(s *searcher, q *query, ids []uint32, out []float32) {
 	for i, id := range ids {
 		info := b.Info(id)
 		length := float32(math.Sqrt(float64(info.Norm)))
-		// As in codec.best. What the int8 code of the row missed is in the norm, too: by the inner product with the centre, or
-		// with the vector itself.
-		in := x.reach
-		if x.codec.metric == L2 {
-			in = length
-		}
-		e := near.err*length + near.size*info.Missed.Float32() + (near.size+in)*info.Rounded.Float32()
+		// As in codec.best. What the int8 code of the row missed is in the norm, too.
+		e := near.err*length + near.size*info.Missed.Float32() + (near.size+length)*info.Rounded.Float32()
 		e += 1e-5 * (near.size + 1) * (length + x.reach)
 		switch x.codec.metric {
 		case Cosine:

@@ -172,7 +172,7 @@ func (s *Shard) linkable(sp *space, g *generation) bool {
 // Link links all rows of a space that have been applied, a last block that is not full as well, whatever the number of
 // rows from which on a space gets a graph. A graph that grows block by block needs it for nothing.
 func (s *Shard) Link(ctx context.Context, name string) error {
-	sp, err := s.readable(name, 0)
+	sp, err := s.readable(name)
 	if err != nil || sp.def.Engine == EngineExact {
 		return err
 	}

@@ -85,7 +85,7 @@ func (s *Shard) find(sp *space, v *view, id string) (row uint32, ok bool, err er
 
 // Get returns the observations of these ids that are there.
 func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
-	sp, err := s.readable(name, at.AsOf)
+	sp, err := s.readable(name)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,10 @@ func (s *Shard) Get(name string, ids []string, at At) ([]Row, error) {
 
 // getOne fails with errMovedOn when the space has another generation than the one that was looked at, or is gone.
 func (s *Shard) getOne(sp *space, id string, at At) (out Row, ok bool, err error) {
-	v := sp.view(at)
+	v, err := sp.view(at)
+	if err != nil {
+		return out, false, err
+	}
 	row, ok, err := s.find(sp, &v, id)
 	if err == nil && ok {
 		out, err = s.load(sp, v.g, row)
@@ -118,7 +121,7 @@ func (s *Shard) getOne(sp *space, id string, at At) (out Row, ok bool, err error
 // List returns the newest observations of a space whose sequence is below before (0 for any), newest first, and
 // whether there are more.
 func (s *Shard) List(name string, before uint64, limit int, at At) (page []Row, more bool, err error) {
-	sp, err := s.readable(name, at.AsOf)
+	sp, err := s.readable(name)
 	if err != nil {
 		return nil, false, err
 	}
@@ -127,14 +130,17 @@ func (s *Shard) List(name string, before uint64, limit int, at At) (page []Row, 
 		if !errors.Is(err, errMovedOn) {
 			return page, more, s.inspect(err)
 		}
-		if sp, err = s.readable(name, at.AsOf); err != nil {
+		if sp, err = s.readable(name); err != nil {
 			return nil, false, err
 		}
 	}
 }
 
 func (s *Shard) list(sp *space, before uint64, limit int, at At) (page []Row, more bool, err error) {
-	v := sp.view(at)
+	v, err := sp.view(at)
+	if err != nil {
+		return nil, false, err
+	}
 	high := v.g.high.Load()
 	if before != 0 {
 		high = min(high, v.g.below(before))

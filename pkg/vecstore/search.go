@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
+	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 	"github.com/engram-memory/engram/pkg/vector"
 	"github.com/engram-memory/engram/pkg/vfs"
@@ -96,7 +98,7 @@ type Result struct {
 // Search returns the nearest rows of a space. It fails with ErrUnknownSpace, ErrDimension, ErrGone, or ErrNotFound when the
 // query names an observation that is not there, and with the error of its context.
 func (s *Shard) Search(name string, q Query) (Result, error) {
-	sp, err := s.readable(name, q.AsOf)
+	sp, err := s.readable(name)
 	if err != nil {
 		return Result{}, err
 	}
@@ -109,32 +111,44 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 		var res Result
 		// The columns are mapped: a disk that fails is a fault there, and becomes an error.
 		err := vfs.Guard(func() (err error) {
+			defer recoverDamage(&err)
 			res, err = s.search(sp, &q, w)
 			return err
 		})
 		if !errors.Is(err, errMovedOn) {
 			return res, s.inspect(err)
 		}
-		if sp, err = s.readable(name, q.AsOf); err != nil {
+		if sp, err = s.readable(name); err != nil {
 			return Result{}, err
 		}
 	}
 }
 
+// recoverDamage makes an error of an index that is out of range: columns that are used as a killed process left them, without
+// checksums, may hold numbers of what is not there. A fault of memory is for vfs.Guard.
+func recoverDamage(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	damage, ok := v.(runtime.Error)
+	if _, fault := v.(interface{ Addr() uintptr }); !ok || fault {
+		panic(v)
+	}
+	*err = fmt.Errorf("%w: a search of them failed: %w", columns.ErrCorrupt, damage)
+}
+
 // errMovedOn: what a search was looking at went away under it, and it has to look again.
 var errMovedOn = errors.New("rows have moved on")
 
-// readable returns a space that can be read as of a sequence.
-func (s *Shard) readable(name string, asOf uint64) (*space, error) {
+// readable returns a space.
+func (s *Shard) readable(name string) (*space, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
 	sp, ok := s.space(name)
 	if !ok {
 		return nil, fmt.Errorf("%w %q", ErrUnknownSpace, name)
-	}
-	if horizon := sp.horizon.Load(); asOf != 0 && asOf < horizon {
-		return nil, fmt.Errorf("%w: space %q can be read as of sequence %d and later, not as of %d", ErrGone, name, horizon, asOf)
 	}
 	return sp, nil
 }
@@ -164,7 +178,9 @@ func (s *Shard) search(sp *space, q *Query, w *searcher) (res Result, err error)
 	if err != nil {
 		return res, err
 	}
-	p.view = sp.view(At{Now: q.Now, AsOf: q.AsOf})
+	if p.view, err = sp.view(At{Now: q.Now, AsOf: q.AsOf}); err != nil {
+		return res, err
+	}
 	g := p.view.g
 	if e := g.engine.Load(); e != nil {
 		if !e.acquire() {

@@ -74,6 +74,9 @@ func TestColdSpacesAnswer(t *testing.T) {
 		}
 	}
 	check()
+	for i := range spaces {
+		must(t, s.Link(context.Background(), name(i))) // what waits to be linked is asked for by the linker
+	}
 	must(t, s.Checkpoint(testNow))
 	must(t, s.Close())
 	s, _ = open(t, "shard", opt)

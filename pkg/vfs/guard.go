@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// ErrFault: the kernel could not supply a page of a mapped file. It was shortened, or its disk is failing or full.
+// ErrFault says that the kernel could not supply a page of a mapped file. It was shortened, or its disk is failing or full.
 var ErrFault = errors.New("a mapped page could not be read or written")
 
 // Guard runs call, which touches mapped memory, and returns an error that wraps ErrFault when the kernel could not supply

@@ -71,6 +71,7 @@ type window struct {
 // mapped is the memory of a window, in use while it has holds; the window has one.
 type mapped struct {
 	vfs.Mapping
+	start unsafe.Pointer // of its bytes, for hints alone: it stays when they have gone
 	holds atomic.Int64
 	used  atomic.Uint32 // when it was read last
 }
@@ -128,8 +129,8 @@ func (w *windows) prefetch(n int, offset int64) {
 	}
 	// The memory may go meanwhile, which is no harm to a hint.
 	if m := w.all[offset/w.maps.window].mapped.Load(); m != nil {
-		b := m.Bytes()[offset%w.maps.window:]
-		vector.PrefetchAll(unsafe.Pointer(unsafe.SliceData(b)), min(n, len(b)))
+		at := offset % w.maps.window
+		vector.PrefetchAll(unsafe.Add(m.start, at), min(n, int(w.maps.window-at)))
 	}
 }
 
@@ -143,7 +144,7 @@ func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
 		w.maps.give()
 		return nil
 	}
-	m := &mapped{Mapping: mapping}
+	m := &mapped{Mapping: mapping, start: unsafe.Pointer(unsafe.SliceData(mapping.Bytes()))}
 	m.holds.Store(1)
 	m.used.Store(w.maps.now.Load())
 	if !win.mapped.CompareAndSwap(nil, m) {
