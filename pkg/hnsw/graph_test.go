@@ -369,6 +369,7 @@ func TestAddLink(t *testing.T) {
 		mem := newMemory(small, 60)
 		mem.level[0], mem.upper[0] = 1, [][]uint32{make([]uint32, small.UpperWords())}
 		g := New(small, p, mem, 60)
+		g.block.to = 60
 		for level, keep := range []int{2 * small.M, small.M} {
 			list := g.list(0, level)
 			var q Query
@@ -400,6 +401,23 @@ func TestAddLink(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What a list has of a block that a process died over, and that was longer than the one that is linked, is left out.
+func TestAddLinkForgetsRowsThatAreNotThere(t *testing.T) {
+	p := scattered(rand.New(rand.NewPCG(1, 17)), 60, 6)
+	mem := newMemory(small, 60)
+	g := New(small, p, mem, 60)
+	g.block.to = 40
+	list := g.list(0, 0)
+	for i := range list[1:] {
+		list[1+i] = uint32(60 + i)
+	}
+	list[0], list[1] = uint32(len(list)-1), 7
+	g.addLink(NewSearcher(), 0, 30, 0)
+	if got := list[1 : 1+list[0]]; len(got) == 0 || slices.Max(got) >= 40 {
+		t.Errorf("the list became %v", got)
 	}
 }
 
