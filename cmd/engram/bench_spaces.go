@@ -38,7 +38,7 @@ Each must answer with the row that the query was made from.`,
 	f.IntVar(&cfg.Batch, "batch", 10, "rows that a space is given at a time, before the next one")
 	f.IntVar(&cfg.Shards, "shards", 1, "shards to spread the spaces over")
 	f.IntVar(&cfg.Sample, "sample", 1000, "spaces to ask after the reopening; 0 for all")
-	f.Int64Var(&cfg.TailBytes, "tail-bytes", 128<<20, "bytes of codes in memory, of all shards together")
+	f.Int64Var(&cfg.TailBytes, "tail-bytes", 40<<20, "bytes of codes in memory, of all shards together")
 	f.BoolVar(&cfg.Clean, "clean", false, "close the shards before they are opened again")
 	f.BoolVar(&cfg.DropCache, "drop-cache", false, "have the kernel drop the files' pages before the reopening")
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")

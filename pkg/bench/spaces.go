@@ -85,12 +85,16 @@ func useNow() SpacesUse {
 	return SpacesUse{RSSPeak: peakRSS(), RSS: residentNow(), Files: openFiles()}
 }
 
+// mapBytes is the default of a worker's index.map_bytes.
+const mapBytes = 192 << 20
+
 // spacesRun is one run.
 type spacesRun struct {
 	cfg    SpacesConfig
 	dir    string
 	src    *rowSource
 	shards []*spacesShard
+	maps   *vecstore.Maps
 	rep    SpacesReport
 }
 
@@ -107,6 +111,7 @@ func Spaces(ctx context.Context, cfg SpacesConfig, progress func(string)) (rep S
 	defer func() { err = errors.Join(err, remove()) }()
 	r.dir = dir
 	defer func() { err = errors.Join(err, r.abandon()) }()
+	r.maps = vecstore.NewMaps(mapBytes)
 	r.rep = SpacesReport{Spaces: cfg.Spaces, Rows: cfg.Rows, Dim: cfg.Dim, Shards: cfg.Shards, TailBytes: cfg.TailBytes}
 	if err := r.run(ctx, progress); err != nil {
 		return rep, err
@@ -140,7 +145,7 @@ func (r *spacesRun) run(ctx context.Context, progress func(string)) error {
 }
 
 func (r *spacesRun) options() vecstore.Options {
-	return vecstore.Options{TailBytes: r.cfg.TailBytes / int64(r.cfg.Shards)}
+	return vecstore.Options{TailBytes: r.cfg.TailBytes / int64(r.cfg.Shards), Maps: r.maps}
 }
 
 func (r *spacesRun) abandon() error {

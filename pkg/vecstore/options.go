@@ -37,7 +37,7 @@ type Options struct {
 	LinkThreads int
 	// OnLink, if it is set, is told how long linking so many rows took.
 	OnLink func(rows int, took time.Duration)
-	// Maps, if it is set, bounds how much of the row log is mapped into memory, in all shards that share it. Default: 256 MiB of
+	// Maps, if it is set, bounds how much of the row log is mapped into memory, in all shards that share it. Default: 192 MiB of
 	// its own.
 	Maps *Maps
 	// Linking, if it is set, bounds the threads that link in all shards that share it.
@@ -77,7 +77,7 @@ func (o *Options) fill() {
 		o.LinkThreads = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	}
 	if o.Maps == nil {
-		o.Maps = NewMaps(256 << 20)
+		o.Maps = NewMaps(192 << 20)
 	}
 	if o.Linking == nil {
 		o.Linking = NewLinking(o.LinkThreads)

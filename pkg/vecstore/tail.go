@@ -32,9 +32,15 @@ type tail struct {
 	loaded atomic.Bool
 	staged uint32 // under space.warming
 	bytes  atomic.Int64
-	buf    []float32
-	codes  []int8
 }
+
+// tailScratch is the memory of one encoding: there are many tails, and few are written at a time.
+type tailScratch struct {
+	v       []float32
+	natural []int8
+}
+
+var tailScratches = sync.Pool{New: func() any { return new(tailScratch) }}
 
 type tailChunk struct {
 	codes []int8
@@ -66,15 +72,14 @@ func (t *tail) add(row uint32, c *codec, stored []byte) error {
 
 // encode makes the code at a place of a chunk.
 func (t *tail) encode(chunk *tailChunk, i int, c *codec, stored []byte) error {
-	v, err := c.load(t.buf, c.encoding(), stored)
+	w := tailScratches.Get().(*tailScratch)
+	defer tailScratches.Put(w)
+	v, err := c.load(w.v, c.encoding(), stored)
 	if err != nil {
 		return err
 	}
-	t.buf = v
-	if t.codes == nil {
-		t.codes = make([]int8, c.dim)
-	}
-	chunk.info[i] = c.code(chunk.codes[i*t.size:(i+1)*t.size], v, t.codes)
+	w.v, w.natural = v, resize(w.natural, c.dim)
+	chunk.info[i] = c.code(chunk.codes[i*t.size:(i+1)*t.size], v, w.natural)
 	return nil
 }
 

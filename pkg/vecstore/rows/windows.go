@@ -16,7 +16,7 @@ import (
 const (
 	windowBytes = 4 << 20 // a multiple of vfs.PageSize
 	// windowReads is how many reads a window must have seen between two coolings to be mapped.
-	windowReads = 64
+	windowReads = 256
 )
 
 // Maps bounds how much is mapped of all logs that share it.
