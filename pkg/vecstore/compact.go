@@ -371,7 +371,12 @@ func (c *compaction) replace(horizon uint64) {
 // searched and has no graph, they are made when they are needed.
 func (c *compaction) copyCodes(to uint32, read bool) {
 	old, next := c.old, c.next
-	linked, loaded := next.linked(), old.tail.loaded.Load()
+	linked := next.linked()
+	// These chunks are the ones to look at even if the tail is let go and made again meanwhile: when it is loaded after they were
+	// found, all that is theirs is in them, but for rows that had been linked before they were made.
+	chunks := old.tail.chunks.Load()
+	loaded := old.tail.loaded.Load()
+	made := old.linked()
 	c.coded = max(c.coded, linked) // a row has no higher number in next than in old
 	if next.engine.Load() == nil && !loaded || next.numbered.Load()-linked > max(c.s.opt.TailRows, c.s.opt.GraphRows) {
 		c.uncoded = true
@@ -387,7 +392,7 @@ func (c *compaction) copyCodes(to uint32, read bool) {
 		if born := m.born.Load(); born == 0 || born == void || m.ref.Load() == 0 {
 			continue
 		}
-		if chunk, j := old.tail.chunk(c.coded), int(c.coded%blockRows); loaded && chunk != nil && j < len(chunk.info) {
+		if chunk, j := chunkOf(chunks, c.coded), int(c.coded%blockRows); loaded && c.coded >= made && chunk != nil && j < len(chunk.info) {
 			size := next.tail.size
 			copy(at.codes[i*size:(i+1)*size], chunk.codes[j*size:(j+1)*size])
 			at.info[i] = chunk.info[j]

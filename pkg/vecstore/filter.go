@@ -30,16 +30,21 @@ type filterMemo struct {
 	done    atomic.Uint32 // rows below it have been asked about
 }
 
-func (c *filterCache) memo(key string, g *generation) *filterMemo {
+// memo returns what is known about a filter in a generation of a space. That of one that has been replaced meanwhile is not kept.
+func (s *space) memo(key string, g *generation) *filterMemo {
+	c := &s.filters
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.gen.Load() != g {
+		return newFilterMemo(key, g)
+	}
 	i := slices.IndexFunc(c.last, func(m *filterMemo) bool { return m.key == key && m.gen == g })
 	var m *filterMemo
 	if i >= 0 {
 		m = c.last[i]
 		c.last = slices.Delete(c.last, i, i+1)
 	} else {
-		m = &filterMemo{key: key, gen: g, asking: make(chan struct{}, 1)}
+		m = newFilterMemo(key, g)
 		if len(c.last) == maxFilters {
 			c.last = slices.Delete(c.last, 0, 1)
 		}
@@ -48,10 +53,14 @@ func (c *filterCache) memo(key string, g *generation) *filterMemo {
 	return m
 }
 
+func newFilterMemo(key string, g *generation) *filterMemo {
+	return &filterMemo{key: key, gen: g, asking: make(chan struct{}, 1)}
+}
+
 // matches returns which of the rows below high a filter matches, and how many there are. Rows that were never asked about
 // are read from the row log, the first time all of them, until ctx ends.
 func (s *Shard) matches(ctx context.Context, sp *space, g *generation, f *Filter, high uint32) (marks, int, error) {
-	m := sp.filters.memo(f.Key, g)
+	m := sp.memo(f.Key, g)
 	if m.done.Load() < high {
 		select {
 		case m.asking <- struct{}{}:
