@@ -85,7 +85,7 @@ func TestFullDiskUnderTheIndex(t *testing.T) {
 		return n, err
 	}
 	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 100)...)...)
-	until(t, "it was tried again", func() bool { return tries.Load() > 10 })
+	until(t, "it was tried again", func() bool { return tries.Load() > 4 })
 	if c.applied() == last {
 		t.Error("everything is searchable with a full disk")
 	}
