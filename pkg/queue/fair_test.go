@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func popAll(q *Fair[string, string]) []string {
+	var out []string
+	for {
+		v, ok := q.Pop()
+		if !ok {
+			return out
+		}
+		out = append(out, v)
+	}
+}
+
+// A flow that begins to send waits for one quantum of a flood at most, and not for its backlog.
+func TestFairQuietFlowPassesBacklog(t *testing.T) {
+	q := NewFair[string, string](4)
+	for i := range 100 {
+		q.Push("flood", fmt.Sprint("f", i), 1)
+	}
+	for range 6 {
+		q.Pop()
+	}
+	q.Push("quiet", "q", 1)
+	if v, _ := q.Pop(); v != "q" {
+		t.Errorf("took %s before the flow that had waited for nothing", v)
+	}
+}
+
+// Flows that always wait take the same cost, whatever their items cost.
+func TestFairSharesCost(t *testing.T) {
+	q := NewFair[string, string](10)
+	for range 3000 {
+		q.Push("small", "small", 1)
+		q.Push("large", "large", 35)
+	}
+	taken := map[string]int{}
+	for range 1000 {
+		v, cost, _ := q.Peek()
+		if w, _ := q.Pop(); w != v {
+			t.Fatalf("Peek said %s and Pop took %s", v, w)
+		}
+		taken[v] += cost
+	}
+	if d := taken["small"] - taken["large"]; d > 50 || d < -50 {
+		t.Errorf("cost taken: %v", taken)
+	}
+}
+
+// One that empties again and again gets no more than its share by it.
+func TestFairEmptyingFlowGainsNothing(t *testing.T) {
+	q := NewFair[string, string](1)
+	for range 1000 {
+		q.Push("a", "a", 1)
+		q.Push("b", "b", 1)
+	}
+	taken := map[string]int{}
+	for range 900 {
+		if q.Flow("clever") == 0 {
+			q.Push("clever", "clever", 1)
+		}
+		v, _ := q.Pop()
+		taken[v]++
+	}
+	if taken["clever"] > 320 || min(taken["a"], taken["b"]) < 280 {
+		t.Errorf("taken: %v", taken)
+	}
+}
+
+// Whatever is pushed comes out once, and each flow in its order; nothing is kept of flows that have ended.
+func TestFairOrderWithinFlow(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	q := NewFair[int, [2]int](7)
+	next, seen := map[int]int{}, map[int]int{}
+	for range 50_000 {
+		if r.IntN(2) == 0 {
+			k := r.IntN(20)
+			q.Push(k, [2]int{k, next[k]}, 1+r.IntN(30))
+			next[k]++
+			continue
+		}
+		if v, ok := q.Pop(); ok {
+			if v[1] != seen[v[0]] {
+				t.Fatalf("flow %d: item %d came where %d was due", v[0], v[1], seen[v[0]])
+			}
+			seen[v[0]]++
+		}
+	}
+	waiting := 0
+	q.Each(func(k, n int) {
+		waiting += n
+		if n != next[k]-seen[k] || n != q.Flow(k) {
+			t.Errorf("flow %d: %d wait, want %d", k, n, next[k]-seen[k])
+		}
+	})
+	if waiting != q.Len() {
+		t.Errorf("Len is %d, the flows have %d", q.Len(), waiting)
+	}
+	for q.Len() > 0 {
+		q.Pop()
+	}
+	if _, ok := q.Pop(); ok || len(q.flows) != 0 || q.old.head != nil || q.fresh.head != nil {
+		t.Errorf("an empty queue has %d flows", len(q.flows))
+	}
+}
+
+// A quantum below the cost of an item delays it by rounds, and no more.
+func TestFairSmallQuantum(t *testing.T) {
+	q := NewFair[string, string](1)
+	q.Push("a", "a", 5)
+	q.Push("b", "b", 2)
+	if got := popAll(q); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("order %v", got)
+	}
+}
