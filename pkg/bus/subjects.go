@@ -85,6 +85,10 @@ func DefineSubject(space string) string { return root + "define." + space }
 // CompactSubject returns the subject that compacts a space, engram.compact.<space>; Any subscribes to all.
 func CompactSubject(space string) string { return root + "compact." + space }
 
+// PressureSubject returns the subject on which gateways say that they refuse observations of a space, and that they take
+// them again, engram.pressure.<space>; Any subscribes to all.
+func PressureSubject(space string) string { return root + "pressure." + space }
+
 // SpacesSubject is the subject that lists the spaces.
 const SpacesSubject = root + "spaces"
 
@@ -98,14 +102,14 @@ func ShardSubject(shard int, verb string) string {
 func HeartbeatSubject(worker string) string { return root + "heartbeat." + worker }
 
 // SpaceOf returns the space that a subject names: the last token of the subjects of observe, recall, get, list, forget,
-// define, compact and log. It is false for every other subject, and where the last token is not the legal name of a space.
+// define, compact, pressure and log. It is false for every other subject, and where the last token is not the legal name of a space.
 func SpaceOf(subject string) (space string, ok bool) {
 	kind, rest, ok := split(subject)
 	if !ok {
 		return "", false
 	}
 	switch kind {
-	case "observe", "recall", "get", "list", "forget", "define", "compact":
+	case "observe", "recall", "get", "list", "forget", "define", "compact", "pressure":
 		space = rest
 	case "log":
 		var shard string

@@ -23,6 +23,7 @@ func TestSubjects(t *testing.T) {
 		{ForgetSubject("net"), "engram.forget.net", "net", -1, ""},
 		{DefineSubject("net"), "engram.define.net", "net", -1, ""},
 		{CompactSubject("net"), "engram.compact.net", "net", -1, ""},
+		{PressureSubject("net"), "engram.pressure.net", "net", -1, ""},
 		{RecallSubject(Any), "engram.recall.*", "", -1, ""},
 		{SpacesSubject, "engram.spaces", "", -1, ""},
 		{ShardSubject(3, VerbRecall), "engram.shard.3.recall", "", 3, ""},

@@ -10,22 +10,28 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // shardState is what a gateway knows of one shard's lag: what it has put into the log, what is on its way there, and
 // how far the workers say they are.
 type shardState struct {
-	cfg AdmissionConfig
+	cfg     AdmissionConfig
+	metrics metrics.GatewayShard
+	memory  *budget // of what is in flight in all shards
 
 	mu       sync.Mutex
 	last     uint64 // highest stream sequence known
 	applied  uint64 // of the most advanced copy that speaks; while none does, the highest that was known
+	ahead    uint64 // what that copy has searchable behind applied
 	copies   map[string]copyState
 	inFlight int // observations that wait for their commit
 	bytes    int // of those
+	shares   shares
 	drain    float64
-	active   bool
+	active   bool      // normal observations are taken from spaces under their share alone
+	full     bool      // high ones were refused, too
 	heard    time.Time // when a worker last spoke of the shard
 	failing  time.Time // since when every write has failed, zero when the latest did not
 	failed   error     // of the latest write
@@ -38,8 +44,19 @@ type shardState struct {
 
 // copyState is what a worker last said of its copy.
 type copyState struct {
-	applied uint64
-	heard   time.Time
+	applied, ahead uint64
+	heard          time.Time
+}
+
+func newShardState(cfg AdmissionConfig, m metrics.GatewayShard, memory *budget) *shardState {
+	return &shardState{cfg: cfg, metrics: m, memory: memory, shares: newShares()}
+}
+
+// load is what one request asks a shard to take.
+type load struct {
+	space    string
+	n, bytes int
+	high     bool
 }
 
 // room is the number of observations that may be outstanding; mu is held.
@@ -50,56 +67,149 @@ func (s *shardState) room() float64 {
 	return float64(s.cfg.Capacity)
 }
 
-// limit is the lag up to which observations of a priority are taken; mu is held. The workers' high_priority_ratio is
-// theirs even where activate is above it.
-func (s *shardState) limit(high bool) float64 {
-	if high {
-		return s.room()
-	}
-	return min(s.cfg.Activate, 1-s.reserved) * s.room()
-}
+// floor is the share of capacity that normal observations have for themselves where high ones flood the shard. It is half
+// of what the index workers give them of their time then (queue.Weight).
+const floor = 0.05
 
-// lag returns last + in flight - applied; mu is held.
+// normalLimit is the lag up to which normal observations are taken at all, and threshold the one from which on only
+// those of spaces under their share are; mu is held. The workers' high_priority_ratio is theirs even where activate is
+// above it.
+func (s *shardState) normalLimit() float64 { return (1 - s.reserved) * s.room() }
+func (s *shardState) threshold() float64   { return min(s.cfg.Activate*s.room(), s.normalLimit()) }
+
+// lag returns last + in flight - applied, less what is searchable behind applied; mu is held.
 func (s *shardState) lag() uint64 {
-	total := s.last + uint64(s.inFlight)
-	if total <= s.applied {
+	total, done := s.last+uint64(s.inFlight), s.applied+s.ahead
+	if total <= done {
 		return 0
 	}
-	return total - s.applied
+	return total - done
 }
 
-// admit takes n observations into account, or refuses them. A request is taken whole or not at all; one that is larger
-// than the whole share is taken when the shard is idle.
-func (s *shardState) admit(n, bytes int, high bool) *wire.Error {
+// admit takes a request into account, or refuses it. It is taken whole or not at all; one that is larger than the whole
+// share is taken when the shard is idle.
+func (s *shardState) admit(l load) *wire.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn()
 	lag := float64(s.lag())
-	refused := lag > 0 && lag+float64(n) > s.limit(high) || s.active && !high || s.bytes > 0 && s.bytes+bytes > s.cfg.MaxBytes
-	if !refused {
-		s.inFlight += n
-		s.bytes += bytes
-		return nil
+	if lag > 0 {
+		ok := false
+		if l.high {
+			ok = s.admitsHigh(l, lag)
+		} else {
+			ok = s.admitsNormal(l, lag)
+		}
+		if !ok {
+			s.refused(l.high)
+			e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
+				s.lag(), int(s.room()))
+			e.RetryAfter = s.retryAfter(l)
+			return e
+		}
 	}
-	if !s.active && !high {
+	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.take(l.bytes) {
+		e := wire.Errorf(wire.CodeBackpressure, "", "%d bytes wait in this gateway for the commit of their shard; send the request again later", s.bytes)
+		e.RetryAfter = commitTime
+		return e
+	}
+	s.inFlight += l.n
+	s.bytes += l.bytes
+	s.shares.add(l)
+	return nil
+}
+
+// commitTime is when to come back to a gateway whose memory is full: what fills it is written to the log, which does not
+// wait for the workers.
+const commitTime = 100 * time.Millisecond
+
+// admitsHigh: up to the capacity. Where high observations have taken all but the floor by themselves, the rest is for spaces
+// that want less than is left, so that one that floods does not keep all others out; mu is held.
+func (s *shardState) admitsHigh(l load, lag float64) bool {
+	n, room := float64(l.n), s.room()
+	if lag+n > room {
+		return false
+	}
+	return s.shares.outstandingHigh()+n <= (1-floor)*room || s.shares.of(l.space)+n <= room-lag-n
+}
+
+// admitsNormal: up to the threshold, from where on backpressure is active until the lag has come down to the recovery
+// share. While it is, a space may have no more outstanding than its fair share of the threshold, reckoned with one space more
+// than there are, and no more than it leaves below the limit: so those that have little pass by those that have much, and
+// however many there are, something is left for the next one. Where high observations flood, the floor is left, and is
+// shared the same way; mu is held.
+func (s *shardState) admitsNormal(l load, lag float64) bool {
+	n := float64(l.n)
+	if lag+n > s.threshold() {
+		s.activate()
+	}
+	if !s.active {
+		return true
+	}
+	own := s.shares.of(l.space) + n
+	if own <= s.threshold()/float64(s.shares.count()+1) && own <= s.normalLimit()-lag-n {
+		return true
+	}
+	return lag+n <= s.room() && own <= floor*s.room()-s.shares.outstandingNormal()
+}
+
+// fitsBytes: above half of what may wait for the commit, a space may have no more than what is left; mu is held.
+func (s *shardState) fitsBytes(l load) bool {
+	if s.bytes+l.bytes > s.cfg.MaxBytes {
+		return false
+	}
+	return l.high || s.bytes+l.bytes <= s.cfg.MaxBytes/2 || s.shares.bytesOf(l.space)+l.bytes <= s.cfg.MaxBytes-s.bytes-l.bytes
+}
+
+func (s *shardState) activate() {
+	if !s.active {
 		s.active = true
+		s.metrics.Normal.Inc()
+		s.show()
 	}
-	e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
-		s.lag(), int(s.room()))
-	e.RetryAfter = s.retryAfter()
-	return e
 }
 
-// turn switches backpressure off once the lag has fallen to the recovery share; mu is held.
+// refused notes that a request was refused; mu is held.
+func (s *shardState) refused(high bool) {
+	if high && !s.full {
+		s.full = true
+		s.metrics.High.Inc()
+		s.show()
+	}
+}
+
+// show sets the gauge of the state; mu is held.
+func (s *shardState) show() {
+	switch {
+	case s.full:
+		s.metrics.State.Set(2)
+	case s.active:
+		s.metrics.State.Set(1)
+	default:
+		s.metrics.State.Set(0)
+	}
+}
+
+// turn switches backpressure off once the lag has fallen to the recovery share, and says that high observations are taken
+// again once it is below what normal ones may use; mu is held.
 func (s *shardState) turn() {
-	if s.active && float64(s.lag()) <= s.cfg.Recover*s.room() {
+	lag := float64(s.lag())
+	if s.full && lag <= s.normalLimit() {
+		s.full = false
+		s.show()
+	}
+	if s.active && lag <= s.cfg.Recover*s.room() {
 		s.active = false
+		s.show()
 	}
 }
 
-// retryAfter is when the shard will have recovered at the rate it drains now, between 10 ms and 10 s; mu is held.
-func (s *shardState) retryAfter() time.Duration {
+// retryAfter is when the shard will take such a request at the rate it drains now, between 10 ms and 10 s; mu is held.
+func (s *shardState) retryAfter(l load) time.Duration {
 	excess := float64(s.lag()) - s.cfg.Recover*s.room()
+	if l.high {
+		excess = float64(s.lag()) + float64(l.n) - (1-floor)*s.room()
+	}
 	if s.drain < 1 {
 		return time.Second
 	}
@@ -107,36 +217,68 @@ func (s *shardState) retryAfter() time.Duration {
 	return time.Duration(math.Min(math.Max(seconds, 0.01), 10) * float64(time.Second))
 }
 
-// take counts n entries that are not to be refused.
+// pressure tells how long observations of normal and of high priority should stay away, 0 where they need not.
+func (s *shardState) pressure() (normal, high time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn()
+	if s.active {
+		normal = s.retryAfter(load{n: 1})
+	}
+	if s.full {
+		high = s.retryAfter(load{n: 1, high: true})
+	}
+	return normal, high
+}
+
+// outstanding is how many observations of a space are between this gateway and searchable.
+func (s *shardState) outstanding(space string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.shares.of(space))
+}
+
+// take counts entries that are not to be refused, and that are no observations.
 func (s *shardState) take(n, bytes int) {
 	s.mu.Lock()
 	s.inFlight += n
 	s.bytes += bytes
+	s.memory.force(bytes)
 	s.mu.Unlock()
 }
 
-// release gives back what admit took for entries that never reached the batcher.
-func (s *shardState) release(n, bytes int) {
+// release gives back what admit or take took for entries that never reached the batcher. A load without a space is what
+// take took.
+func (s *shardState) release(l load) {
 	s.mu.Lock()
-	s.inFlight -= n
-	s.bytes -= bytes
+	s.inFlight -= l.n
+	s.bytes -= l.bytes
+	s.memory.give(l.bytes)
+	s.shares.settle(l, 0, 0)
 	s.mu.Unlock()
 }
 
 // committed takes the outcomes of admitted entries into account.
-func (s *shardState) committed(out []bus.Outcome, bytes int) {
+func (s *shardState) committed(out []bus.Outcome, l load) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight -= len(out)
-	s.bytes -= bytes
-	failed := 0
+	s.bytes -= l.bytes
+	s.memory.give(l.bytes)
+	failed, waiting := 0, 0
+	var last uint64
 	for _, o := range out {
-		s.last = max(s.last, o.Sequence)
+		if o.Sequence > s.last && o.Err == nil {
+			waiting++ // a duplicate is no more than what it was
+			last = max(last, o.Sequence)
+		}
 		if o.Err != nil && !errors.Is(o.Err, nats.ErrMaxPayload) {
 			failed++
 			s.failed = o.Err
 		}
 	}
+	s.last = max(s.last, last)
+	s.shares.settle(l, waiting, last)
 	switch {
 	case failed < len(out):
 		s.failing, s.failed = time.Time{}, nil
@@ -162,7 +304,8 @@ func (s *shardState) incarnation(created int64) (current bool) {
 	defer s.mu.Unlock()
 	if created > s.created {
 		if s.created != 0 {
-			s.last, s.applied, s.copies = 0, 0, nil
+			s.last, s.applied, s.ahead, s.copies = 0, 0, 0, nil
+			s.shares.restart()
 		}
 		s.created = created
 	}
@@ -183,15 +326,20 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 	if s.copies == nil {
 		s.copies = map[string]copyState{}
 	}
-	s.copies[worker] = copyState{applied: st.GetApplied(), heard: now}
+	s.copies[worker] = copyState{applied: st.GetApplied(), ahead: st.GetAhead(), heard: now}
 	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was.
-	s.applied = 0
+	s.applied, s.ahead = 0, 0
 	for name, c := range s.copies {
 		if now.Sub(c.heard) > silence {
 			delete(s.copies, name)
 			continue
 		}
-		s.applied = max(s.applied, c.applied)
+		if c.applied+c.ahead >= s.applied+s.ahead {
+			s.applied, s.ahead = c.applied, c.ahead
+		}
+	}
+	if c := s.copies[worker]; c.applied == s.applied {
+		s.shares.hear(st)
 	}
 	s.last = max(s.last, st.GetLastSequence())
 	s.capacity = int(st.GetCapacity())
@@ -205,12 +353,13 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 
 // asked takes the server's word into account: the end of the stream, and the highest ack floor of its consumers, which
 // counts only while no worker speaks.
-func (s *shardState) asked(floor, last uint64, now time.Time) {
+func (s *shardState) asked(acked, last uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = max(s.last, last)
 	if now.Sub(s.heard) > silence {
-		s.applied = max(s.applied, floor)
+		s.applied, s.ahead = max(s.applied, acked), 0
+		s.shares.hear(&api.ShardStatus{Applied: s.applied})
 	}
 	s.turn()
 }

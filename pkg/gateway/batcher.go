@@ -9,11 +9,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/queue"
 )
 
 // group is what one request appends to one shard: its entries stay together and in order.
 type group struct {
 	entries  []bus.Entry
+	space    string
+	high     bool
+	load     load // what admission counted
 	bytes    int
 	deadline time.Time
 	// done is called once with an outcome for each entry, on the batcher's goroutine: it must not block.
@@ -21,26 +25,34 @@ type group struct {
 }
 
 // batcher appends the groups of one shard to its log, one atomic batch at a time: while one commits, the next one
-// fills. So order is kept, a lonely observation does not wait for company beyond MaxDelay, and under load the batches
-// grow by themselves to what a commit takes.
+// fills. So the order of each space is kept, a lonely observation does not wait for company beyond MaxDelay, and under load
+// the batches grow by themselves to what a commit takes. What waits is taken in turns between the spaces; high groups go
+// first, but for those of a space that has normal ones waiting, which must stand in the log before them.
 type batcher struct {
 	js    jetstream.JetStream
 	cfg   BatchConfig
 	state *shardState
 
-	mu      sync.Mutex
-	pending []*group
-	count   int
-	closed  bool
-	filled  chan struct{} // one token: something is pending, or the batch is full, or it is closed
-	done    chan struct{}
+	mu     sync.Mutex
+	normal *queue.Fair[string, *group]
+	high   *queue.Fair[string, *group]
+	count  int
+	closed bool
+	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
+	done   chan struct{}
 }
 
 func newBatcher(js jetstream.JetStream, cfg BatchConfig, state *shardState) *batcher {
-	b := &batcher{js: js, cfg: cfg, state: state, filled: make(chan struct{}, 1), done: make(chan struct{})}
+	b := &batcher{
+		js: js, cfg: cfg, state: state, filled: make(chan struct{}, 1), done: make(chan struct{}),
+		normal: queue.NewFair[string, *group](turnBytes), high: queue.NewFair[string, *group](turnBytes),
+	}
 	go b.run()
 	return b
 }
+
+// turnBytes is what a space may put into a batch before the next one has its turn.
+const turnBytes = 128 << 10
 
 // submit hands a group over; false after close.
 func (b *batcher) submit(g *group) bool {
@@ -49,7 +61,11 @@ func (b *batcher) submit(g *group) bool {
 		b.mu.Unlock()
 		return false
 	}
-	b.pending = append(b.pending, g)
+	lane := b.normal
+	if g.high && b.normal.Flow(g.space) == 0 {
+		lane = b.high
+	}
+	lane.Push(g.space, g, g.bytes+len(g.entries)<<10)
 	before := b.count
 	b.count += len(g.entries)
 	wake := before == 0 || before < b.cfg.MaxSize && b.count >= b.cfg.MaxSize
@@ -110,19 +126,22 @@ func (b *batcher) size() (int, bool) {
 func (b *batcher) take() []*group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, entries, bytes := 0, 0, 0
-	for _, g := range b.pending {
-		if n > 0 && (entries+len(g.entries) > b.cfg.MaxSize || bytes+g.bytes > b.cfg.MaxBytes) {
+	var batch []*group
+	entries, bytes := 0, 0
+	for {
+		lane := b.high
+		if lane.Len() == 0 {
+			lane = b.normal
+		}
+		g, _, ok := lane.Peek()
+		if !ok || len(batch) > 0 && (entries+len(g.entries) > b.cfg.MaxSize || bytes+g.bytes > b.cfg.MaxBytes) {
 			break
 		}
-		n, entries, bytes = n+1, entries+len(g.entries), bytes+g.bytes
+		lane.Pop()
+		batch = append(batch, g)
+		entries, bytes = entries+len(g.entries), bytes+g.bytes
 	}
-	batch := b.pending[:n:n]
-	b.pending = b.pending[n:]
 	b.count -= entries
-	if len(b.pending) == 0 {
-		b.pending = nil
-	}
 	return batch
 }
 
@@ -164,7 +183,7 @@ func (b *batcher) publish(batch []*group) {
 }
 
 func (b *batcher) settle(g *group, out []bus.Outcome) {
-	b.state.committed(out, g.bytes)
+	b.state.committed(out, g.load)
 	g.done(out)
 }
 

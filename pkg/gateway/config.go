@@ -36,8 +36,10 @@ type AdmissionConfig struct {
 	Capacity int `yaml:"capacity" default:"10000" usage:"observations of a shard between accepted and searchable"`
 	// MaxBytes bounds what waits in this gateway for one shard's commit.
 	MaxBytes int `yaml:"max_bytes" default:"67108864" usage:"bytes that wait for one shard's commit"`
-	// Activate and Recover are shares of Capacity: at the first the shard refuses normal observations, at the second it
-	// takes them again.
+	// MaxMemory bounds what waits in this gateway for all shards' commits, and beside it what is read of requests.
+	MaxMemory int `yaml:"max_memory" default:"134217728" usage:"bytes that wait for the commits of all shards, and as many of requests that are being read"`
+	// Activate and Recover are shares of Capacity: at the first the shard refuses normal observations of spaces that have
+	// more than their share outstanding, at the second it takes them again.
 	Activate float64 `yaml:"activate" default:"0.8" usage:"share of capacity at which normal observations are refused"`
 	Recover  float64 `yaml:"recover" default:"0.5" usage:"share of capacity at which they are taken again"`
 }
@@ -59,7 +61,7 @@ const maxDeadline = 2 * time.Minute
 func DefaultConfig() Config {
 	return Config{
 		Batch:     BatchConfig{MaxSize: 500, MaxBytes: 4 << 20, MaxDelay: time.Millisecond},
-		Admission: AdmissionConfig{Capacity: 10_000, MaxBytes: 64 << 20, Activate: 0.8, Recover: 0.5},
+		Admission: AdmissionConfig{Capacity: 10_000, MaxBytes: 64 << 20, MaxMemory: 128 << 20, Activate: 0.8, Recover: 0.5},
 		Space:     SpaceConfig{Dimension: 512, Metric: "cosine", Embedder: "lexical", Engine: "hnsw", Vectors: "f32"},
 		Deadline:  5 * time.Second, MaxSpaceLabels: 100,
 	}
@@ -78,6 +80,7 @@ func (c *Config) Validate() error {
 	check(c.Batch.MaxDelay >= 0, "batch.max_delay is %v; it cannot be negative", c.Batch.MaxDelay)
 	check(c.Admission.Capacity >= 1, "admission.capacity is %d; it must be above 0", c.Admission.Capacity)
 	check(c.Admission.MaxBytes >= 2<<20, "admission.max_bytes is %d; it must be at least 2 MiB", c.Admission.MaxBytes)
+	check(c.Admission.MaxMemory >= 32<<20, "admission.max_memory is %d; it must be at least 32 MiB", c.Admission.MaxMemory)
 	check(0 < c.Admission.Recover && c.Admission.Recover <= c.Admission.Activate && c.Admission.Activate <= 1,
 		"admission.recover is %v and admission.activate %v; want 0 < recover <= activate <= 1", c.Admission.Recover, c.Admission.Activate)
 	check(c.Space.Dimension >= 1 && c.Space.Dimension <= event.MaxDimension, "space.dimension is %d; it can be 1 to %d", c.Space.Dimension, event.MaxDimension)

@@ -28,9 +28,12 @@ func (g *Gateway) Define(ctx context.Context, space string, req *api.DefineReque
 	}
 	var def *api.SpaceDefinition
 	var refused *wire.Error
-	if known.Living() {
+	switch {
+	case known.Living():
 		refused = difference(known, req)
-	} else {
+	case req.GetIfRevision() != 0:
+		refused = wire.Errorf(wire.CodeConflict, "if_revision", "there is no space %q, and the request is about revision %d of it", space, req.GetIfRevision())
+	default:
 		def, refused = g.definitionOf(space, req)
 	}
 	if refused != nil {
@@ -40,12 +43,16 @@ func (g *Gateway) Define(ctx context.Context, space string, req *api.DefineReque
 	if refused == nil {
 		refused = difference(entry, req) // where somebody else makes the space at the same moment, it is theirs
 	}
+	created := refused == nil && def != nil && def.GetCreatedAt() == entry.GetCreatedAt()
+	if refused == nil && !created {
+		entry, refused = g.changeQuota(ctx, entry, req)
+	}
 	if refused != nil {
 		return nil, refused
 	}
 	return &api.DefineResponse{
-		Definition: entry.SpaceDefinition, Shard: uint32(event.ShardOf(space, g.Topology.Shards)),
-		Created: def != nil && def.GetCreatedAt() == entry.GetCreatedAt(),
+		Definition: entry.SpaceDefinition, Shard: uint32(event.ShardOf(space, g.Topology.Shards)), Revision: entry.Revision,
+		Created: created,
 	}, nil
 }
 
@@ -75,6 +82,7 @@ func (g *Gateway) definitionOf(space string, req *api.DefineRequest) (*api.Space
 	if req.GetEngine() != "" {
 		def.Engine = req.GetEngine()
 	}
+	def.Quota = wire.MergeQuota(nil, req.GetQuota())
 	switch {
 	case req.GetEmbedder() != "":
 		def.Embedder = req.GetEmbedder()

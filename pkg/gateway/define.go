@@ -118,6 +118,7 @@ func (g *Gateway) embedderOfVectors() string {
 // then stand in the log twice, and the second changes nothing.
 func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*registry.Entry, error) {
 	def := proto.CloneOf(entry.SpaceDefinition)
+	def.Quota = nil // it changes, and what the log says does not
 	b, err := proto.Marshal(&api.LogEvent{Event: &api.LogEvent_Define{Define: def}})
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the definition of space %q: %v", def.GetName(), err)
@@ -145,6 +146,8 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 	}
 	return logged, nil
 }
+
+func isChanged(err error) bool { return errors.Is(err, registry.ErrChanged) }
 
 func unavailable(err error) *wire.Error {
 	return wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)

@@ -122,6 +122,8 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 	result := make(chan bus.Outcome, 1)
 	gr := &group{
 		entries:  []bus.Entry{{Subject: bus.LogSubject(shard, space), ID: writeID, Data: b}},
+		space:    space,
+		load:     load{n: 1, bytes: len(b)},
 		bytes:    len(b),
 		deadline: deadline,
 		done:     func(out []bus.Outcome) { result <- out[0] },
@@ -129,7 +131,7 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 	// Forgets relieve; they are never refused for lag, only counted.
 	g.shards[shard].take(1, len(b))
 	if !g.batchers[shard].submit(gr) {
-		g.shards[shard].release(1, len(b))
+		g.shards[shard].release(gr.load)
 		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again")
 	}
 	select {

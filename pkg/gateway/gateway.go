@@ -37,13 +37,19 @@ type Gateway struct {
 	shards   []*shardState
 	batchers []*batcher
 	defining singleflight.Group
+	// memory bounds what is in flight to the log, bodies what is read of requests before that.
+	memory, bodies *budget
 	// slow bounds the requests that wait for a definition or an embedder.
 	slow chan struct{}
 
-	progress progress
-	work     sync.WaitGroup // goroutines of requests
-	ctx      context.Context
-	cancel   context.CancelFunc
+	progress  progress
+	pressures *pressures
+	quotas    *quotas
+	work      sync.WaitGroup // goroutines of requests
+	ctx       context.Context
+	cancel    context.CancelFunc
+
+	background sync.WaitGroup // what runs until cancel
 }
 
 // maxSlow is how many requests may wait at once for a definition or an embedder.
@@ -61,13 +67,18 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 	}
 	g := &Gateway{Options: opt, slow: make(chan struct{}, maxSlow)}
 	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for range opt.Topology.Shards {
-		g.shards = append(g.shards, &shardState{cfg: opt.Config.Admission})
+	g.memory = &budget{limit: int64(opt.Config.Admission.MaxMemory), gauge: opt.Metrics.QueueMemory}
+	g.bodies = &budget{limit: int64(opt.Config.Admission.MaxMemory), gauge: opt.Metrics.QueueMemory}
+	for n := range opt.Topology.Shards {
+		g.shards = append(g.shards, newShardState(opt.Config.Admission, opt.Metrics.Shard(n), g.memory))
 	}
 	if err := g.startProgress(ctx); err != nil {
 		g.cancel()
 		return nil, err
 	}
+	g.pressures, g.quotas = newPressures(), newQuotas()
+	g.background.Go(g.broadcast)
+	g.background.Go(g.countStored)
 	for _, s := range g.shards {
 		g.batchers = append(g.batchers, newBatcher(opt.JetStream, opt.Config.Batch, s))
 	}
@@ -100,6 +111,7 @@ func (g *Gateway) Close() error {
 	err := g.stopProgress()
 	g.cancel()
 	g.work.Wait() // those that wait for searchable
+	g.background.Wait()
 	return err
 }
 

@@ -35,12 +35,17 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 		g.postLines(w, r)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	counted := &countedReader{r: http.MaxBytesReader(w, r.Body, maxBody), budget: g.bodies, conn: http.NewResponseController(w)}
+	defer counted.release()
+	body, err := io.ReadAll(counted)
 	f, refused := bodyFormat(contentType, body)
 	if err != nil {
 		refused = bodyError(err)
 	}
 	if refused != nil {
+		if refused.Code == wire.CodeBackpressure {
+			g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
+		}
 		wire.WriteError(w, f, refused)
 		return
 	}
@@ -110,7 +115,40 @@ func worstStatus(resp *api.ObserveResponse) int {
 	return http.StatusOK
 }
 
+// countedReader counts what is read against a budget until it is released, so that clients that send slowly, however many
+// there are, do not fill the memory.
+type countedReader struct {
+	r      io.Reader
+	conn   *http.ResponseController
+	budget *budget
+	n      int
+}
+
+var errBodies = errors.New("too much is being read")
+
+// bodySilence is how long a client may send nothing of a body that it has begun.
+const bodySilence = 30 * time.Second
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	// Where the connection cannot be told, its end is waited for.
+	_ = c.conn.SetReadDeadline(time.Now().Add(bodySilence))
+	n, err := c.r.Read(p)
+	_ = c.conn.SetReadDeadline(time.Time{})
+	if n > 0 && !c.budget.take(n) {
+		return 0, errBodies
+	}
+	c.n += n
+	return n, err
+}
+
+func (c *countedReader) release() { c.budget.give(c.n) }
+
 func bodyError(err error) *wire.Error {
+	if errors.Is(err, errBodies) {
+		e := wire.Errorf(wire.CodeBackpressure, "", "the requests that this gateway is reading fill the memory that they may have; send the request again later")
+		e.RetryAfter = time.Second
+		return e
+	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes; send fewer observations, or NDJSON", large.Limit)
@@ -226,6 +264,11 @@ func (l *lines) add(line []byte) bool {
 		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
 		return l.flush() && l.refuse(l.number, refused)
 	}
+	if !l.g.bodies.take(len(line)) {
+		refused = bodyError(errBodies)
+		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
+		return l.flush() && l.refuse(l.number, refused)
+	}
 	l.batch.Observations = append(l.batch.Observations, in.GetObservations()[0])
 	l.numbers = append(l.numbers, l.number)
 	l.bytes += len(line)
@@ -241,6 +284,7 @@ func (l *lines) flush() bool {
 	if len(l.numbers) == 0 {
 		return true
 	}
+	defer l.g.bodies.give(l.bytes)
 	req, numbers := &api.ObserveRequest{
 		Observations: l.batch.GetObservations(), Acknowledgement: l.head.GetAcknowledgement(), DeadlineMs: l.head.GetDeadlineMs(),
 	}, l.numbers

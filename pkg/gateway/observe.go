@@ -29,21 +29,27 @@ func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.
 		return
 	}
 	entry := g.Registry.Get(space)
-	if entry.Living() && entry.LoggedIn(g.streamOf(space)) && !r.needsEmbedder(entry) {
+	if entry.Living() && entry.LoggedIn(g.streamOf(space)) && !r.needsEmbedder(entry) && !g.quotas.uncounted(entry) {
 		r.encode(entry)
 		return
 	}
 	// The rare way: it waits for the bucket or for an embedder, and a transport's goroutine must not.
+	size := proto.Size(req)
+	if !g.bodies.take(size) {
+		r.refuse(bodyError(errBodies))
+		return
+	}
 	select {
 	case g.slow <- struct{}{}:
 	default:
+		g.bodies.give(size)
 		err := wire.Errorf(wire.CodeBackpressure, "", "%d requests wait for a definition or an embedder already; send the request again later", maxSlow)
 		err.RetryAfter = time.Second
 		r.refuse(err)
 		return
 	}
 	g.work.Go(func() {
-		defer func() { <-g.slow }()
+		defer func() { <-g.slow; g.bodies.give(size) }()
 		ctx, cancel := context.WithDeadline(g.ctx, r.deadline)
 		defer cancel()
 		entry, err := r.define(ctx)
@@ -53,6 +59,9 @@ func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.
 		if err != nil {
 			r.refuse(err)
 			return
+		}
+		if g.quotas.uncounted(entry) {
+			g.count(ctx, entry)
 		}
 		r.encode(entry)
 	})
@@ -238,15 +247,32 @@ func (r *observing) encode(entry *registry.Entry) {
 		gr.entries[i] = bus.Entry{Subject: subject, ID: r.space + "/" + writeID, Data: b}
 		gr.bytes += len(b)
 	}
-	if err := r.g.shards[shard].admit(len(obs), gr.bytes, high); err != nil {
+	gr.space, gr.high, gr.load = r.space, high, load{space: r.space, n: len(obs), bytes: gr.bytes, high: high}
+	if err := r.admit(shard, entry, gr.load); err != nil {
 		r.refuse(err)
 		return
 	}
 	gr.done = func(out []bus.Outcome) { r.committed(shard, entry, out) }
 	if !r.g.batchers[shard].submit(gr) {
-		r.g.shards[shard].release(len(obs), gr.bytes)
+		r.g.shards[shard].release(gr.load)
 		r.refuse(wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again"))
 	}
+}
+
+// admit asks the quota of the space and then its shard.
+func (r *observing) admit(shard int, entry *registry.Entry, l load) *wire.Error {
+	if err := r.g.quotas.admit(entry, l, time.Now()); err != nil {
+		if err.RetryAfter > 0 {
+			r.g.pressures.refused(r.space, l.high, err)
+		}
+		return err
+	}
+	if err := r.g.shards[shard].admit(l); err != nil {
+		r.g.quotas.release(entry, l)
+		r.g.pressures.refused(r.space, l.high, err)
+		return err
+	}
+	return nil
 }
 
 // maxEvent leaves room for the headers below the 1 MiB that a message of the log may have.

@@ -24,6 +24,10 @@ type Service struct {
 	answers sync.WaitGroup
 }
 
+// maxPending bounds the bytes of requests that wait for an endpoint's handler. Handlers never wait, so that this fills only
+// when the processors are taken.
+const maxPending = 64 << 20
+
 // Serve starts to take requests.
 func (g *Gateway) Serve(version string) (*Service, error) {
 	s := &Service{g: g}
@@ -43,7 +47,7 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 		"define": {bus.DefineSubject(bus.Any), s.define},
 	} {
 		// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
-		err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, 256<<20))
+		err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, maxPending))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.micro.Stop())
 		}

@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // maxReasons bounds the reasons of each kind of refusal. They are codes of the
 // wire contract, so more than this is a mistake that must not cost memory.
@@ -10,7 +14,22 @@ const helpObservations = "Observations that were committed to the log, by space 
 
 // Gateway counts what the ingest gateway accepted and refused.
 type Gateway struct {
-	spaces *BoundedLabel[*GatewaySpace]
+	// QueueMemory is the bytes of requests that are being read, or wait for the log.
+	QueueMemory prometheus.Gauge
+
+	spaces      *BoundedLabel[*GatewaySpace]
+	activations *prometheus.CounterVec
+	state       *prometheus.GaugeVec
+}
+
+// GatewayShard is what a gateway measures of one shard.
+type GatewayShard struct {
+	// Normal and High count how often backpressure began: at the activation share of the capacity, for normal
+	// observations, and at all of it, for high ones.
+	Normal, High prometheus.Counter
+	// State is 0 while all are taken, 1 while normal ones are taken from spaces under their share alone, 2 once high
+	// ones were refused, too.
+	State prometheus.Gauge
 }
 
 // GatewaySpace is the share of one space in the metrics of the gateway, or that
@@ -29,10 +48,17 @@ func NewGateway(reg prometheus.Registerer, maxSpaces int) (*Gateway, error) {
 	accepted := prometheus.NewCounterVec(counterOpts(nameObservations, helpObservations), []string{labelSpace, labelPriority})
 	rejected := prometheus.NewCounterVec(counterOpts(nameRejected,
 		"Observations that were refused, by space and error code."), []string{labelSpace, labelReason})
-	if err := register(reg, "gateway", accepted, rejected); err != nil {
+	g := &Gateway{
+		QueueMemory: queueMemory("gateway"),
+		activations: prometheus.NewCounterVec(counterOpts(nameActivations,
+			"How often backpressure began, by shard and the priority that was refused from then on."), []string{labelShard, labelLevel}),
+		state: prometheus.NewGaugeVec(gaugeOpts(nameBackpressure,
+			"0 while a shard takes everything, 1 while it refuses normal observations of spaces over their share, 2 while it refuses high ones, too."), []string{labelShard}),
+	}
+	if err := register(reg, "gateway", accepted, rejected, g.QueueMemory, g.activations, g.state); err != nil {
 		return nil, err
 	}
-	return &Gateway{spaces: NewBoundedLabel(maxSpaces, func(space string) *GatewaySpace {
+	g.spaces = NewBoundedLabel(maxSpaces, func(space string) *GatewaySpace {
 		return &GatewaySpace{
 			Normal: accepted.WithLabelValues(space, priorityNormal),
 			High:   accepted.WithLabelValues(space, priorityHigh),
@@ -40,7 +66,17 @@ func NewGateway(reg prometheus.Registerer, maxSpaces int) (*Gateway, error) {
 				return rejected.WithLabelValues(space, reason)
 			}),
 		}
-	})}, nil
+	})
+	return g, nil
+}
+
+// Shard returns what is measured of a shard. It is looked up under a lock and allocates: keep it.
+func (g *Gateway) Shard(shard int) GatewayShard {
+	label := strconv.Itoa(shard)
+	return GatewayShard{
+		Normal: g.activations.WithLabelValues(label, priorityNormal), High: g.activations.WithLabelValues(label, priorityHigh),
+		State: g.state.WithLabelValues(label),
+	}
 }
 
 // Space returns the counters of a space, without allocation for one that is

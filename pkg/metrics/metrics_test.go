@@ -55,6 +55,7 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	gateway.Space("demo").Rejected("too_large").Inc()
+	gateway.Shard(3).Normal.Inc()
 	worker.Utilization(0).Set(.5)
 	worker.Shard(3).Lag.Set(1)
 	worker.Quarantined("not_finite").Inc()
@@ -65,6 +66,8 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		"counter engram_recall_audit_dropped_total{reason=gone}",
 		"counter engram_recall_audit_queries_total{memory_space=demo}",
 		"counter engram_recall_audit_queries_total{memory_space=other}",
+		"counter engram_streaming_backpressure_activations_total{level=high,shard=3}",
+		"counter engram_streaming_backpressure_activations_total{level=normal,shard=3}",
 		"counter engram_streaming_observations_rejected_total{memory_space=demo,reason=other}",
 		"counter engram_streaming_observations_rejected_total{memory_space=demo,reason=too_large}",
 		"counter engram_streaming_observations_rejected_total{memory_space=other,reason=other}",
@@ -77,9 +80,12 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		"counter engram_streaming_work_stolen_total{}",
 		"counter engram_streaming_worker_panics_total{}",
 		"gauge engram_recall_audit_recall_ratio{memory_space=demo}",
+		"gauge engram_streaming_backpressure_state{shard=3}",
 		"gauge engram_streaming_consumer_lag{shard=3}",
 		"gauge engram_streaming_queue_depth{priority=high}",
 		"gauge engram_streaming_queue_depth{priority=normal}",
+		"gauge engram_streaming_queue_memory_bytes{part=gateway}",
+		"gauge engram_streaming_queue_memory_bytes{part=worker}",
 		"gauge engram_streaming_staleness_seconds{shard=3}",
 		"gauge engram_streaming_worker_utilization_ratio{worker_id=0}",
 		"histogram engram_hnsw_insert_duration_seconds{}",

@@ -1,8 +1,13 @@
 package metrics
 
+import "github.com/prometheus/client_golang/prometheus"
+
 const (
 	nameObservations    = "engram_streaming_observations_total"
 	nameRejected        = "engram_streaming_observations_rejected_total"
+	nameActivations     = "engram_streaming_backpressure_activations_total"
+	nameBackpressure    = "engram_streaming_backpressure_state"
+	nameQueueMemory     = "engram_streaming_queue_memory_bytes"
 	nameQueueDepth      = "engram_streaming_queue_depth"
 	nameUtilization     = "engram_streaming_worker_utilization_ratio"
 	nameLatency         = "engram_streaming_observation_latency_seconds"
@@ -35,6 +40,8 @@ const (
 	labelPriority = "priority"
 	labelReason   = "reason"
 	labelShard    = "shard"
+	labelLevel    = "level"
+	labelPart     = "part"
 	labelWorker   = "worker_id"
 	labelStream   = "stream"
 	labelConsumer = "consumer"
@@ -45,6 +52,13 @@ const (
 
 // Other is the label value that stands for all that a [BoundedLabel] has no room for.
 const Other = "other"
+
+// queueMemory makes the gauge of the bytes that wait in one part of a process; each part has its own.
+func queueMemory(part string) prometheus.Gauge {
+	opts := gaugeOpts(nameQueueMemory, "Bytes of observations that wait in memory: in the gateway for the log, in the worker for the index.")
+	opts.ConstLabels = prometheus.Labels{labelPart: part}
+	return prometheus.NewGauge(opts)
+}
 
 // latencyBuckets are those of the freshness objective, in seconds.
 func latencyBuckets() []float64 {

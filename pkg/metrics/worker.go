@@ -11,6 +11,8 @@ type Worker struct {
 	// QueueDepthNormal and QueueDepthHigh are the observations waiting in the
 	// lanes of this process's queues, all shards together.
 	QueueDepthNormal, QueueDepthHigh prometheus.Gauge
+	// QueueMemory is the bytes of the log's messages that are fetched and not yet searchable, all shards together.
+	QueueMemory prometheus.Gauge
 	// ObservationLatency is the time from publishing an observation to its being
 	// searchable, in seconds; one Observe each.
 	ObservationLatency prometheus.Histogram
@@ -51,6 +53,7 @@ func NewWorker(reg prometheus.Registerer, maxSpaces int) (*Worker, error) {
 	w := &Worker{
 		QueueDepthNormal: depth.WithLabelValues(priorityNormal),
 		QueueDepthHigh:   depth.WithLabelValues(priorityHigh),
+		QueueMemory:      queueMemory("worker"),
 		ObservationLatency: prometheus.NewHistogram(histogramOpts(nameLatency,
 			"Time from publishing an observation to its being searchable, in seconds.", latencyBuckets())),
 		BatchSize: prometheus.NewHistogram(histogramOpts(nameBatchSize,
@@ -73,7 +76,7 @@ func NewWorker(reg prometheus.Registerer, maxSpaces int) (*Worker, error) {
 		return quarantined.WithLabelValues(reason)
 	})
 	all := []prometheus.Collector{
-		depth, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag,
+		depth, w.QueueMemory, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag,
 	}
 	var more []prometheus.Collector
 	w.audits, more = newAudits(maxSpaces)

@@ -214,7 +214,7 @@ func (r *Registry) Create(ctx context.Context, def *api.SpaceDefinition) (*Entry
 			return e, perr
 		}
 		// Somebody else was faster. What they wrote may be dropped again already.
-		old, err = r.reread(ctx, def.GetName())
+		old, err = r.Reread(ctx, def.GetName())
 	}
 	return old, err
 }
@@ -247,7 +247,8 @@ func (r *Registry) put(ctx context.Context, def *api.SpaceDefinition, revision u
 	return e, nil
 }
 
-func (r *Registry) reread(ctx context.Context, name string) (*Entry, error) {
+// Reread asks the bucket for what it holds under the name of a space that it has held something of.
+func (r *Registry) Reread(ctx context.Context, name string) (*Entry, error) {
 	kve, err := r.kv.Get(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading the definition of space %q again: %w", name, err)

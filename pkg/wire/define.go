@@ -8,13 +8,15 @@ import (
 )
 
 type defineJSON struct {
-	Space      string  `json:"space,omitempty"`
-	Dimension  *uint32 `json:"dimension,omitempty"`
-	Metric     string  `json:"metric,omitempty"`
-	Vectors    string  `json:"vectors,omitempty"`
-	Engine     string  `json:"engine,omitempty"`
-	Embedder   string  `json:"embedder,omitempty"`
-	DeadlineMS uint32  `json:"deadline_ms,omitempty"`
+	Space      string     `json:"space,omitempty"`
+	Dimension  *uint32    `json:"dimension,omitempty"`
+	Metric     string     `json:"metric,omitempty"`
+	Vectors    string     `json:"vectors,omitempty"`
+	Engine     string     `json:"engine,omitempty"`
+	Embedder   string     `json:"embedder,omitempty"`
+	Quota      *quotaJSON `json:"quota,omitempty"`
+	IfRevision *uint64    `json:"if_revision,omitempty"`
+	DeadlineMS uint32     `json:"deadline_ms,omitempty"`
 }
 
 // DecodeDefine reads the body of a define request, which may be empty.
@@ -41,7 +43,7 @@ func DecodeDefine(f Format, body []byte) (*api.DefineRequest, *Error) {
 		}
 		req = &api.DefineRequest{
 			Space: in.Space, Dimension: in.Dimension, Metric: metric, Vectors: kept, Engine: in.Engine, Embedder: in.Embedder,
-			DeadlineMs: in.DeadlineMS,
+			DeadlineMs: in.DeadlineMS, Quota: in.Quota.proto(), IfRevision: in.IfRevision,
 		}
 	}
 	return req, nil
@@ -59,7 +61,7 @@ func CheckDefine(r *api.DefineRequest) *Error {
 	case r.GetEngine() != "" && !slices.Contains(Engines(), r.GetEngine()):
 		return Errorf(CodeInvalidArgument, "engine", "engine is %q; it can be one of %q", r.GetEngine(), Engines())
 	}
-	return nil
+	return checkQuota(r.GetQuota())
 }
 
 // EncodeDefineRequest writes a define request in the format that its sender chose.
@@ -70,27 +72,29 @@ func EncodeDefineRequest(f Format, r *api.DefineRequest) ([]byte, *Error) {
 	return toJSON(defineJSON{
 		Space: r.GetSpace(), Dimension: r.Dimension, Metric: metrics.name(r.GetMetric()), Vectors: vectors.name(r.GetVectors()),
 		Engine: r.GetEngine(), Embedder: r.GetEmbedder(), DeadlineMS: r.GetDeadlineMs(),
+		Quota: quotaOf(r.GetQuota()), IfRevision: r.IfRevision,
 	})
 }
 
-// definitionJSON is what is fixed about a space.
+// definitionJSON is what is fixed about a space, and its quota.
 type definitionJSON struct {
-	Name       string   `json:"space"`
-	Dimension  uint32   `json:"dimension"`
-	Metric     string   `json:"metric"`
-	Embedder   string   `json:"embedder"`
-	Engine     string   `json:"engine"`
-	Vectors    string   `json:"vectors"`
-	Generation uint32   `json:"generation"`
-	CreatedAt  timeJSON `json:"created_at"`
-	Shard      uint32   `json:"shard"`
+	Name       string     `json:"space"`
+	Dimension  uint32     `json:"dimension"`
+	Metric     string     `json:"metric"`
+	Embedder   string     `json:"embedder"`
+	Engine     string     `json:"engine"`
+	Vectors    string     `json:"vectors"`
+	Generation uint32     `json:"generation"`
+	CreatedAt  timeJSON   `json:"created_at"`
+	Shard      uint32     `json:"shard"`
+	Quota      *quotaJSON `json:"quota,omitempty"`
 }
 
 func definition(d *api.SpaceDefinition, shard uint32) definitionJSON {
 	return definitionJSON{
 		Name: d.GetName(), Dimension: d.GetDimension(), Metric: metrics.name(d.GetMetric()), Embedder: d.GetEmbedder(),
 		Engine: EngineName(d.GetEngine()), Vectors: VectorsName(d.GetVectors()), Generation: d.GetGeneration(),
-		CreatedAt: timeJSON(d.GetCreatedAt()), Shard: shard,
+		CreatedAt: timeJSON(d.GetCreatedAt()), Shard: shard, Quota: quotaOf(d.GetQuota()),
 	}
 }
 
@@ -101,6 +105,7 @@ func EncodeDefine(f Format, r *api.DefineResponse) ([]byte, *Error) {
 	}
 	return toJSON(struct {
 		definitionJSON
-		Created bool `json:"created"`
-	}{definition(r.GetDefinition(), r.GetShard()), r.GetCreated()})
+		Created  bool   `json:"created"`
+		Revision uint64 `json:"revision"`
+	}{definition(r.GetDefinition(), r.GetShard()), r.GetCreated(), r.GetRevision()})
 }

@@ -68,12 +68,12 @@ func TestDefineIsStrict(t *testing.T) {
 func TestDefineAnswer(t *testing.T) {
 	resp := &api.DefineResponse{
 		Definition: &api.SpaceDefinition{Name: "demo", Dimension: 3, Metric: api.Metric_METRIC_L2, Embedder: "none", Generation: 2, CreatedAt: 1},
-		Shard:      4, Created: true,
+		Shard:      4, Created: true, Revision: 9,
 	}
 	b, err := wire.EncodeDefine(wire.JSON, resp)
 	// A definition from before there was a choice says nothing of engine and vectors.
 	const want = `{"space":"demo","dimension":3,"metric":"l2","embedder":"none","engine":"hnsw","vectors":"f32","generation":2,` +
-		`"created_at":"1970-01-01T00:00:00.000000001Z","shard":4,"created":true}`
+		`"created_at":"1970-01-01T00:00:00.000000001Z","shard":4,"created":true,"revision":9}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v; want %s", b, err, want)
 	}

@@ -104,7 +104,7 @@ func TestDocumentedNames(t *testing.T) {
 	doc := document(t)
 	for _, name := range []string{
 		bus.ObserveSubject("<space>"), bus.ForgetSubject("<space>"), bus.RecallSubject("<space>"), bus.GetSubject("<space>"),
-		bus.ListSubject("<space>"), bus.DefineSubject("<space>"), bus.CompactSubject("<space>"), bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
+		bus.ListSubject("<space>"), bus.DefineSubject("<space>"), bus.CompactSubject("<space>"), bus.PressureSubject("<space>"), bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
 		wire.HeaderAck, wire.HeaderDeadline, wire.HeaderIdempotencyKey, bus.HeaderContentType, bus.HeaderSpace, bus.HeaderMsgID,
 		bus.HeaderPosition, bus.HeaderReason, wire.TypeJSON, wire.TypeProtobuf, wire.TypeNDJSON,
 	} {

@@ -31,11 +31,13 @@ const (
 	CodeGone             Code = "gone"               // 410: a position of which the versions are not kept any more
 	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
 	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
+	CodeQuota            Code = "quota_exceeded"     // 429: a rate of the space's quota is used up; try again after RetryAfter
 	CodeInternal         Code = "internal"           // 500
 	CodeEmbedder         Code = "embedder_failed"    // 502: the space's embedder did not answer
 	CodeUnavailable      Code = "unavailable"        // 503: NATS or a worker cannot be reached
 	CodeDeadline         Code = "deadline"           // 504: the deadline passed before the outcome was known
 	CodeStorageFull      Code = "storage_full"       // 507: the log takes no more
+	CodeSpaceFull        Code = "space_full"         // 507: the space holds as many observations as its quota says
 )
 
 var statuses = map[Code]int{
@@ -46,6 +48,7 @@ var statuses = map[Code]int{
 	CodeConflict: http.StatusConflict, CodeGone: http.StatusGone, CodeTooLarge: http.StatusRequestEntityTooLarge, CodeBackpressure: http.StatusTooManyRequests,
 	CodeInternal: http.StatusInternalServerError, CodeEmbedder: http.StatusBadGateway, CodeUnavailable: http.StatusServiceUnavailable,
 	CodeDeadline: http.StatusGatewayTimeout, CodeStorageFull: http.StatusInsufficientStorage,
+	CodeQuota: http.StatusTooManyRequests, CodeSpaceFull: http.StatusInsufficientStorage,
 }
 
 // Codes returns every code with its status; a test compares it with docs/wire.md.

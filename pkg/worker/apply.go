@@ -9,10 +9,15 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
+// turnTasks bounds what is applied of one space before the next one has its turn.
+const turnTasks = 128
+
 // apply makes a batch of one space searchable.
 func (w *indexWorker) apply(m *mailbox) {
-	batch := m.take(w.pool.cfg.MaxBatch)
+	batch := m.take(min(w.pool.cfg.MaxBatch, turnTasks))
+	w.atHand.Store(true)
 	w.all(batch)
+	w.atHand.Store(false)
 	w.load.Add(-int64(len(batch)))
 	w.pool.routed.Add(-int64(len(batch)))
 	if m.release() {

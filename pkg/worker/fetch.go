@@ -185,7 +185,7 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			}
 			flow = flow[:0]
 		}
-		t.shard = s
+		t.shard, t.bytes = s, len(d.msg.Data())
 		t.event.Sequence, t.event.Published = sequence, d.meta.Timestamp.UnixNano()
 		var err error
 		t.ticket, err = s.mark.begin(ctx, slot{

@@ -55,14 +55,16 @@ func (w *Worker) beatSoon() {
 
 func (w *Worker) beat(now time.Time) {
 	hb := &api.Heartbeat{Worker: w.Config.Name, Epoch: w.Topology.Epoch, SentAt: now.UnixNano()}
-	normal, high := 0, 0
+	normal, high, bytes := 0, 0, 0
 	for _, s := range w.held() {
-		normal += s.lanes.Len(queue.Normal)
-		high += s.lanes.Len(queue.High)
+		normal += s.waiting(queue.Normal)
+		high += s.waiting(queue.High)
+		bytes += s.mark.read().bytes
 		hb.Shards = append(hb.Shards, s.status(now))
 	}
 	w.Metrics.QueueDepthNormal.Set(float64(normal))
 	w.Metrics.QueueDepthHigh.Set(float64(high))
+	w.Metrics.QueueMemory.Set(float64(bytes))
 	b, err := proto.Marshal(hb)
 	if err != nil {
 		w.Logger.Error().Err(err).Msg("encoding a heartbeat")
@@ -74,10 +76,11 @@ func (w *Worker) beat(now time.Time) {
 
 // status is how far this copy of the shard is.
 func (s *shard) status(now time.Time) *api.ShardStatus {
+	waiting := s.turns.backlogs()
 	m := s.mark.read()
 	store := s.store.Load()
 	staleness := s.staleness(now)
-	s.broadcast.Store(m.applied)
+	s.broadcast.Store(m.total)
 	s.metrics.Staleness.Set(staleness.Seconds())
 	s.metrics.Lag.Set(float64(m.last - m.applied))
 	drain := s.drain.observe(m.total, m.outstanding > 0, now)
@@ -88,6 +91,8 @@ func (s *shard) status(now time.Time) *api.ShardStatus {
 		Capacity: uint64(s.w.Config.Queue.Capacity), LastSequence: m.last, Quarantined: s.quarantined.Load(),
 		StreamCreatedAt: store.Source().CreatedAt,
 		HighReserved:    uint64(float64(s.w.Config.Queue.Capacity) * s.w.Config.Queue.HighPriorityRatio),
+		Ahead:           uint64(m.ahead), Fetched: m.fetched, DepthHigh: uint64(s.waiting(queue.High)),
+		Backlogs: waiting.largest, WaitingSpaces: uint64(waiting.spaces),
 	}
 }
 

@@ -12,6 +12,7 @@ type task struct {
 	ticket uint64
 	shard  *shard
 	high   bool
+	bytes  int // of the message in the log
 }
 
 // mailbox holds the backlog of one space. At any time at most one index worker has it, or it lies in the ready list of
@@ -27,14 +28,18 @@ type mailbox struct {
 }
 
 // put appends a task and returns the index worker that it counts for, and whether the mailbox must now be scheduled
-// there.
-func (m *mailbox) put(t *task, workers []*indexWorker) (home *indexWorker, schedule bool) {
+// there. Where it must, nobody has it, and choose may say a better home.
+func (m *mailbox) put(t *task, workers []*indexWorker, choose func(*indexWorker) *indexWorker) (home *indexWorker, schedule bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pending = append(m.pending, t)
 	home = workers[m.home]
-	home.load.Add(1)
 	schedule = !m.scheduled
+	if schedule {
+		home = choose(home)
+		m.home = home.id
+	}
+	home.load.Add(1)
 	m.scheduled = true
 	return home, schedule
 }

@@ -14,9 +14,10 @@ import (
 
 // pool is the index workers of a process, shared by its shards.
 //
-// An index worker first works off the spaces in its own ready list, then fetches a batch from the lanes of a shard and
-// routes it to the mailboxes of its spaces, then takes a whole space from an index worker with a large backlog, then
-// sleeps. Only a bounded number of tasks leaves the lanes before it is worked off, so that priorities keep their effect.
+// An index worker first works off the spaces in its own ready list, then takes a batch out of the lanes of a shard, in
+// which its spaces take turns, and routes it to their mailboxes, then takes a whole space from an index worker with a large
+// backlog, then sleeps. Only a bounded number of tasks is in mailboxes at a time, so that priorities and turns keep their
+// effect.
 type pool struct {
 	cfg     Config
 	metrics *metrics.Worker
@@ -47,6 +48,7 @@ type indexWorker struct {
 	ready []*mailbox
 
 	load   atomic.Int64 // tasks in the mailboxes of ready, and of the one at hand
+	atHand atomic.Bool  // it applies tasks
 	parked atomic.Bool
 	wake   chan struct{}
 	busy   atomic.Int64 // nanoseconds
@@ -131,13 +133,15 @@ func (w *indexWorker) run(ctx context.Context) {
 	}
 }
 
-// turn does one piece of work, if there is any.
+// turn does one piece of work, if there is any. What waits in the lanes comes first: it may be of a space that has waited
+// for nothing yet, and must not wait until the mailboxes here are empty.
 func (w *indexWorker) turn() bool {
+	pumped := w.pump()
 	if m := w.pop(); m != nil {
 		w.apply(m)
 		return true
 	}
-	if w.pump() {
+	if pumped {
 		return true
 	}
 	if m := w.steal(); m != nil {
@@ -210,7 +214,8 @@ func (p *pool) maxRouted() int64 {
 // pump routes a batch from the lanes of a shard. One index worker at a time routes a shard, which keeps the order.
 func (w *indexWorker) pump() bool {
 	p := w.pool
-	if p.routed.Load() >= p.maxRouted() {
+	room := int(p.maxRouted() - p.routed.Load())
+	if room <= 0 {
 		return false
 	}
 	shards := p.list()
@@ -222,7 +227,8 @@ func (w *indexWorker) pump() bool {
 			continue
 		}
 		s.sweep()
-		n := s.lanes.DequeueBatch(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch)])
+		s.turns.fill(s.lanes)
+		n := s.turns.take(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch, room)])
 		for j, t := range w.buf[:n] {
 			w.route(s.mailbox(&t.event), t)
 			w.buf[j] = nil
@@ -241,12 +247,28 @@ func (w *indexWorker) pump() bool {
 
 func (w *indexWorker) route(m *mailbox, t *task) {
 	w.pool.routed.Add(1)
-	if home, schedule := m.put(t, w.pool.workers); schedule {
+	if home, schedule := m.put(t, w.pool.workers, w.free); schedule {
 		home.push(m)
 		if home != w {
 			home.unpark()
 		}
 	}
+}
+
+// free returns an index worker that can begin at once with a space whose home is busy with others; home where there is none.
+func (w *indexWorker) free(home *indexWorker) *indexWorker {
+	if home.load.Load() == 0 || home != w && !home.atHand.Load() {
+		return home // it begins as soon
+	}
+	if w.load.Load() == 0 {
+		return w
+	}
+	for _, other := range w.pool.workers {
+		if other.parked.Load() && other.load.Load() == 0 {
+			return other
+		}
+	}
+	return home
 }
 
 // victim returns the index worker with the largest backlog, if it is over the threshold and has a space to give.

@@ -34,9 +34,10 @@ type shard struct {
 	mark  *watermark
 	lanes *queue.Lanes[*task]
 
-	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes.
+	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes and turns.
 	routing   atomic.Bool
 	mailboxes map[any]*mailbox
+	turns     *turns
 	// gone has the sequences of the drops of spaces, whose mailboxes would keep them in memory.
 	goneMu sync.Mutex
 	gone   map[string]uint64
@@ -49,7 +50,7 @@ type shard struct {
 	unlinked    bool          // rows could not be linked when last looked; of the checkpointer
 	maintenance string        // what maintenance last found wrong; of the checkpointer
 	missed      uint64        // position + 1 at which a delivery was missed when last looked, 0 for none; of the checkpointer
-	broadcast   atomic.Uint64 // applied, at the last heartbeat
+	broadcast   atomic.Uint64 // events applied since the start, at the last heartbeat
 	drain       rate          // of the heartbeat
 	drainRate   atomic.Uint64 // its last value, as the bits of a float64
 	serving     *service
@@ -82,7 +83,7 @@ func (w *Worker) newShard(number int) (*shard, error) {
 		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
 		mark: newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, 0), lanes: lanes,
-		mailboxes: map[any]*mailbox{}, gone: map[string]uint64{},
+		mailboxes: map[any]*mailbox{}, turns: newTurns(), gone: map[string]uint64{},
 		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
 	}, nil
 }
@@ -179,8 +180,11 @@ func (s *shard) reportHole(position, first uint64) {
 	}
 }
 
-// queued is how many tasks are in the lanes.
-func (s *shard) queued() int { return s.lanes.Len(queue.High) + s.lanes.Len(queue.Normal) }
+// queued is how many tasks are in the lanes, or wait there for the turn of their space.
+func (s *shard) queued() int { return s.waiting(queue.High) + s.waiting(queue.Normal) }
+
+// waiting is queued of one lane.
+func (s *shard) waiting(l queue.Lane) int { return s.lanes.Len(l) + s.turns.waiting(l) }
 
 // mailbox returns the mailbox of an event's space; routing is held.
 func (s *shard) mailbox(e *vecstore.Event) *mailbox {
@@ -228,7 +232,7 @@ func (s *shard) sweep() {
 
 // progressed sends a heartbeat early when so much has become searchable that the gateways' picture is old.
 func (s *shard) progressed() {
-	if s.mark.read().applied-s.broadcast.Load() >= uint64(max(s.w.Config.Queue.Capacity/20, 1)) {
+	if s.mark.read().total-s.broadcast.Load() >= uint64(max(s.w.Config.Queue.Capacity/20, 1)) {
 		s.w.beatSoon()
 	}
 }

@@ -10,13 +10,16 @@ import (
 // priorities overtake and spaces run in parallel; applied moves only over what is contiguous.
 //
 // It also is the bound of the queue: begin hands out a place only while fewer than capacity events and maxBytes bytes
-// are outstanding, so no lane can overflow.
+// are outstanding, so no lane can overflow. Those that are done and stand behind one that is not take no place, up to
+// ringFactor times the capacity: else one space that waits for its turn would stop all others.
 type watermark struct {
 	mu       sync.Mutex
-	ring     []slot // by ticket modulo its length
+	capacity int
+	ring     []slot // by ticket modulo its length, which grows up to ringFactor times the capacity
 	head     uint64 // lowest ticket that is not done, or tail
 	tail     uint64 // next ticket
-	bytes    int
+	undone   int    // tickets that are not done
+	bytes    int    // of those
 	maxBytes int
 	space    chan struct{} // one token: places were freed
 
@@ -44,7 +47,19 @@ type waiter struct {
 }
 
 func newWatermark(capacity, maxBytes int, applied uint64) *watermark {
-	return &watermark{ring: make([]slot, capacity), maxBytes: maxBytes, space: make(chan struct{}, 1), applied: applied}
+	return &watermark{capacity: capacity, ring: make([]slot, capacity), maxBytes: maxBytes, space: make(chan struct{}, 1), applied: applied}
+}
+
+// ringFactor bounds the tickets between the oldest that is not done and the newest, in capacities.
+const ringFactor = 8
+
+// grow doubles the ring; mu is held.
+func (w *watermark) grow() {
+	ring := make([]slot, min(2*len(w.ring), ringFactor*w.capacity))
+	for t := w.head; t < w.tail; t++ {
+		ring[t%uint64(len(ring))] = w.ring[t%uint64(len(w.ring))]
+	}
+	w.ring = ring
 }
 
 // begin waits for a place and gives a ticket to the next event. One goroutine calls it, in the order of sequences.
@@ -52,9 +67,13 @@ func (w *watermark) begin(ctx context.Context, s slot, pending uint64) (ticket u
 	for {
 		w.mu.Lock()
 		if w.fits(s.bytes) {
+			if w.tail-w.head == uint64(len(w.ring)) {
+				w.grow()
+			}
 			ticket = w.tail
 			w.ring[ticket%uint64(len(w.ring))] = s
 			w.tail++
+			w.undone++
 			w.bytes += s.bytes
 			w.published, w.pending, w.end = s.published, pending, max(w.end, s.sequence+pending)
 			w.mu.Unlock()
@@ -73,7 +92,12 @@ func (w *watermark) begin(ctx context.Context, s slot, pending uint64) (ticket u
 func (w *watermark) complete(tickets ...uint64) {
 	w.mu.Lock()
 	for _, t := range tickets {
-		w.ring[t%uint64(len(w.ring))].done = true
+		if s := &w.ring[t%uint64(len(w.ring))]; !s.done {
+			s.done = true
+			w.bytes -= s.bytes
+			w.undone--
+			w.total++
+		}
 	}
 	before := w.head
 	for w.head < w.tail {
@@ -82,12 +106,10 @@ func (w *watermark) complete(tickets ...uint64) {
 			break
 		}
 		w.applied, w.reply = s.sequence, s.reply
-		w.bytes -= s.bytes
 		*s = slot{}
 		w.head++
 	}
 	moved := w.head > before
-	w.total += w.head - before
 	var reached []*waiter
 	if moved {
 		reached = w.reached()
@@ -96,7 +118,7 @@ func (w *watermark) complete(tickets ...uint64) {
 	for _, wt := range reached {
 		close(wt.reached)
 	}
-	if moved {
+	if len(tickets) > 0 {
 		select {
 		case w.space <- struct{}{}:
 		default:
@@ -135,7 +157,12 @@ type mark struct {
 	applied     uint64
 	reply       string
 	outstanding int
-	total       uint64
+	bytes       int // of those
+	// ahead is how many events are searchable behind applied, since they overtook.
+	ahead int
+	total uint64
+	// fetched is the sequence of the last event that was begun.
+	fetched uint64
 	// last is the last sequence of the stream, as far as its deliveries have told.
 	last uint64
 	// oldest is when the oldest event was published that is not searchable, zero when there is none.
@@ -145,8 +172,10 @@ type mark struct {
 func (w *watermark) read() mark {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := mark{applied: w.applied, reply: w.reply, outstanding: int(w.tail - w.head), total: w.total, last: max(w.applied, w.end)}
+	m := mark{applied: w.applied, reply: w.reply, outstanding: w.undone, bytes: w.bytes, ahead: int(w.tail-w.head) - w.undone, total: w.total, last: max(w.applied, w.end)}
+	m.fetched = w.applied
 	if w.head < w.tail {
+		m.fetched = w.ring[(w.tail-1)%uint64(len(w.ring))].sequence
 		m.oldest = w.ring[w.head%uint64(len(w.ring))].published
 	} else if w.pending > 0 {
 		// What stands behind the newest delivery was published no earlier than that.
@@ -230,8 +259,7 @@ func (w *watermark) waits(bytes int) bool {
 }
 
 func (w *watermark) fits(bytes int) bool {
-	n := w.tail - w.head
-	return n < uint64(len(w.ring)) && (n == 0 || w.bytes+bytes <= w.maxBytes)
+	return w.undone < w.capacity && w.tail-w.head < uint64(ringFactor*w.capacity) && (w.undone == 0 || w.bytes+bytes <= w.maxBytes)
 }
 
 // retract takes back a ticket and all later ones, none of which went on to the lanes.
@@ -241,7 +269,10 @@ func (w *watermark) retract(ticket uint64) {
 	for w.tail > max(ticket, w.head) {
 		w.tail--
 		s := &w.ring[w.tail%uint64(len(w.ring))]
-		w.bytes -= s.bytes
+		if !s.done {
+			w.bytes -= s.bytes
+			w.undone--
+		}
 		*s = slot{}
 	}
 }

@@ -23,12 +23,30 @@ func TestWatermarkMovesOverWhatIsContiguous(t *testing.T) {
 	a, b, c := begin(t, w, 11), begin(t, w, 13), begin(t, w, 14) // 12 was deleted from the stream
 	w.complete(c)
 	w.complete(b)
-	if m := w.read(); m.applied != 10 || m.outstanding != 3 || !m.oldest.Equal(time.Unix(11, 0)) || m.last != 14 {
+	if m := w.read(); m.applied != 10 || m.outstanding != 1 || m.ahead != 2 || m.fetched != 14 || m.bytes != 1 || !m.oldest.Equal(time.Unix(11, 0)) || m.last != 14 {
 		t.Fatalf("past a hole: %+v", m)
 	}
 	w.complete(a)
-	if m := w.read(); m.applied != 14 || m.outstanding != 0 || !m.oldest.IsZero() || m.total != 3 {
+	if m := w.read(); m.applied != 14 || m.outstanding != 0 || m.ahead != 0 || m.bytes != 0 || !m.oldest.IsZero() || m.total != 3 {
 		t.Fatalf("after the hole was filled: %+v", m)
+	}
+}
+
+// One that waits for its turn takes one place, however many pass it by: up to ringFactor times the capacity.
+func TestWatermarkLetsOthersPass(t *testing.T) {
+	w := newWatermark(2, 100, 0)
+	slow := begin(t, w, 1)
+	last := uint64(1)
+	for !w.waits(1) {
+		last++
+		w.complete(begin(t, w, last))
+	}
+	if m := w.read(); last != 2*ringFactor || m.applied != 0 || m.outstanding != 1 || m.ahead != 2*ringFactor-1 {
+		t.Fatalf("%d were begun: %+v", last, m)
+	}
+	w.complete(slow)
+	if m := w.read(); m.applied != last || m.outstanding != 0 || m.total != last || w.waits(1) {
+		t.Fatalf("after the slow one: %+v", m)
 	}
 }
 

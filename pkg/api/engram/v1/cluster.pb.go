@@ -111,7 +111,17 @@ type ShardStatus struct {
 	// Creation time of the stream that this copy is a view of, Unix time in nanoseconds.
 	StreamCreatedAt int64 `protobuf:"varint,10,opt,name=stream_created_at,json=streamCreatedAt,proto3" json:"stream_created_at,omitempty"`
 	// The part of capacity that only observations of high priority may use.
-	HighReserved  uint64 `protobuf:"varint,11,opt,name=high_reserved,json=highReserved,proto3" json:"high_reserved,omitempty"`
+	HighReserved uint64 `protobuf:"varint,11,opt,name=high_reserved,json=highReserved,proto3" json:"high_reserved,omitempty"`
+	// Observations behind applied that are searchable already: priorities and spaces overtake.
+	Ahead uint64 `protobuf:"varint,12,opt,name=ahead,proto3" json:"ahead,omitempty"`
+	// The spaces with the most observations fetched and not yet searchable, at most 64 of them.
+	Backlogs []*SpaceBacklog `protobuf:"bytes,13,rep,name=backlogs,proto3" json:"backlogs,omitempty"`
+	// How many spaces have any.
+	WaitingSpaces uint64 `protobuf:"varint,14,opt,name=waiting_spaces,json=waitingSpaces,proto3" json:"waiting_spaces,omitempty"`
+	// Last sequence of the stream that was fetched: what stands behind it is not in depth and backlogs.
+	Fetched uint64 `protobuf:"varint,15,opt,name=fetched,proto3" json:"fetched,omitempty"`
+	// The part of depth that waits in the lane of high priority.
+	DepthHigh     uint64 `protobuf:"varint,16,opt,name=depth_high,json=depthHigh,proto3" json:"depth_high,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +233,94 @@ func (x *ShardStatus) GetHighReserved() uint64 {
 	return 0
 }
 
+func (x *ShardStatus) GetAhead() uint64 {
+	if x != nil {
+		return x.Ahead
+	}
+	return 0
+}
+
+func (x *ShardStatus) GetBacklogs() []*SpaceBacklog {
+	if x != nil {
+		return x.Backlogs
+	}
+	return nil
+}
+
+func (x *ShardStatus) GetWaitingSpaces() uint64 {
+	if x != nil {
+		return x.WaitingSpaces
+	}
+	return 0
+}
+
+func (x *ShardStatus) GetFetched() uint64 {
+	if x != nil {
+		return x.Fetched
+	}
+	return 0
+}
+
+func (x *ShardStatus) GetDepthHigh() uint64 {
+	if x != nil {
+		return x.DepthHigh
+	}
+	return 0
+}
+
+// SpaceBacklog is what a space has fetched and not yet searchable in a copy of its shard.
+type SpaceBacklog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Space         string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Observations  uint64                 `protobuf:"varint,2,opt,name=observations,proto3" json:"observations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpaceBacklog) Reset() {
+	*x = SpaceBacklog{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpaceBacklog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpaceBacklog) ProtoMessage() {}
+
+func (x *SpaceBacklog) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpaceBacklog.ProtoReflect.Descriptor instead.
+func (*SpaceBacklog) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SpaceBacklog) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *SpaceBacklog) GetObservations() uint64 {
+	if x != nil {
+		return x.Observations
+	}
+	return 0
+}
+
 // AwaitRequest is the body of a request on `engram.shard.<n>.await`: reply once applied has reached a sequence.
 type AwaitRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -239,7 +337,7 @@ type AwaitRequest struct {
 
 func (x *AwaitRequest) Reset() {
 	*x = AwaitRequest{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	mi := &file_engram_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +349,7 @@ func (x *AwaitRequest) String() string {
 func (*AwaitRequest) ProtoMessage() {}
 
 func (x *AwaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	mi := &file_engram_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +362,7 @@ func (x *AwaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitRequest.ProtoReflect.Descriptor instead.
 func (*AwaitRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AwaitRequest) GetSequence() uint64 {
@@ -308,7 +406,7 @@ type AwaitResponse struct {
 
 func (x *AwaitResponse) Reset() {
 	*x = AwaitResponse{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +418,7 @@ func (x *AwaitResponse) String() string {
 func (*AwaitResponse) ProtoMessage() {}
 
 func (x *AwaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +431,7 @@ func (x *AwaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitResponse.ProtoReflect.Descriptor instead.
 func (*AwaitResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AwaitResponse) GetApplied() uint64 {
@@ -368,7 +466,7 @@ type Quarantined struct {
 
 func (x *Quarantined) Reset() {
 	*x = Quarantined{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +478,7 @@ func (x *Quarantined) String() string {
 func (*Quarantined) ProtoMessage() {}
 
 func (x *Quarantined) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +491,7 @@ func (x *Quarantined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
 func (*Quarantined) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Quarantined) GetSequence() uint64 {
@@ -420,7 +518,7 @@ type ShardSpacesRequest struct {
 
 func (x *ShardSpacesRequest) Reset() {
 	*x = ShardSpacesRequest{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +530,7 @@ func (x *ShardSpacesRequest) String() string {
 func (*ShardSpacesRequest) ProtoMessage() {}
 
 func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +543,7 @@ func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ShardSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ShardSpacesRequest) GetSpace() string {
@@ -466,7 +564,7 @@ type ShardSpacesResponse struct {
 
 func (x *ShardSpacesResponse) Reset() {
 	*x = ShardSpacesResponse{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[6]
+	mi := &file_engram_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +576,7 @@ func (x *ShardSpacesResponse) String() string {
 func (*ShardSpacesResponse) ProtoMessage() {}
 
 func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[6]
+	mi := &file_engram_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +589,7 @@ func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ShardSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ShardSpacesResponse) GetSpaces() []*SpaceInfo {
@@ -517,7 +615,7 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x17\n" +
 	"\asent_at\x18\x03 \x01(\x03R\x06sentAt\x12.\n" +
-	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\"\xe3\x02\n" +
+	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\"\x8e\x04\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x18\n" +
@@ -531,7 +629,16 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\vquarantined\x18\t \x01(\x04R\vquarantined\x12*\n" +
 	"\x11stream_created_at\x18\n" +
 	" \x01(\x03R\x0fstreamCreatedAt\x12#\n" +
-	"\rhigh_reserved\x18\v \x01(\x04R\fhighReserved\"\x8d\x01\n" +
+	"\rhigh_reserved\x18\v \x01(\x04R\fhighReserved\x12\x14\n" +
+	"\x05ahead\x18\f \x01(\x04R\x05ahead\x123\n" +
+	"\bbacklogs\x18\r \x03(\v2\x17.engram.v1.SpaceBacklogR\bbacklogs\x12%\n" +
+	"\x0ewaiting_spaces\x18\x0e \x01(\x04R\rwaitingSpaces\x12\x18\n" +
+	"\afetched\x18\x0f \x01(\x04R\afetched\x12\x1d\n" +
+	"\n" +
+	"depth_high\x18\x10 \x01(\x04R\tdepthHigh\"H\n" +
+	"\fSpaceBacklog\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\"\n" +
+	"\fobservations\x18\x02 \x01(\x04R\fobservations\"\x8d\x01\n" +
 	"\fAwaitRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
@@ -563,30 +670,32 @@ func file_engram_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_engram_v1_cluster_proto_rawDescData
 }
 
-var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_engram_v1_cluster_proto_goTypes = []any{
 	(*Heartbeat)(nil),           // 0: engram.v1.Heartbeat
 	(*ShardStatus)(nil),         // 1: engram.v1.ShardStatus
-	(*AwaitRequest)(nil),        // 2: engram.v1.AwaitRequest
-	(*AwaitResponse)(nil),       // 3: engram.v1.AwaitResponse
-	(*Quarantined)(nil),         // 4: engram.v1.Quarantined
-	(*ShardSpacesRequest)(nil),  // 5: engram.v1.ShardSpacesRequest
-	(*ShardSpacesResponse)(nil), // 6: engram.v1.ShardSpacesResponse
-	(*Error)(nil),               // 7: engram.v1.Error
-	(*SpaceInfo)(nil),           // 8: engram.v1.SpaceInfo
+	(*SpaceBacklog)(nil),        // 2: engram.v1.SpaceBacklog
+	(*AwaitRequest)(nil),        // 3: engram.v1.AwaitRequest
+	(*AwaitResponse)(nil),       // 4: engram.v1.AwaitResponse
+	(*Quarantined)(nil),         // 5: engram.v1.Quarantined
+	(*ShardSpacesRequest)(nil),  // 6: engram.v1.ShardSpacesRequest
+	(*ShardSpacesResponse)(nil), // 7: engram.v1.ShardSpacesResponse
+	(*Error)(nil),               // 8: engram.v1.Error
+	(*SpaceInfo)(nil),           // 9: engram.v1.SpaceInfo
 }
 var file_engram_v1_cluster_proto_depIdxs = []int32{
 	1, // 0: engram.v1.Heartbeat.shards:type_name -> engram.v1.ShardStatus
-	7, // 1: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
-	4, // 2: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
-	7, // 3: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
-	8, // 4: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	7, // 5: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2, // 1: engram.v1.ShardStatus.backlogs:type_name -> engram.v1.SpaceBacklog
+	8, // 2: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
+	5, // 3: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
+	8, // 4: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
+	9, // 5: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	8, // 6: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_cluster_proto_init() }
@@ -602,7 +711,7 @@ func file_engram_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_cluster_proto_rawDesc), len(file_engram_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

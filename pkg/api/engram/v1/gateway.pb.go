@@ -434,7 +434,11 @@ type DefineRequest struct {
 	// "lexical", "http:<model>" or "none".
 	Embedder string `protobuf:"bytes,6,opt,name=embedder,proto3" json:"embedder,omitempty"`
 	// How long to wait for the log, in milliseconds; 0 means the gateway's own limit.
-	DeadlineMs    uint32 `protobuf:"varint,7,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	DeadlineMs uint32 `protobuf:"varint,7,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// The quota, which can be changed at any time.
+	Quota *Quota `protobuf:"bytes,8,opt,name=quota,proto3" json:"quota,omitempty"`
+	// Where it is set, the request is a conflict unless the space's definition is at this revision.
+	IfRevision    *uint64 `protobuf:"varint,9,opt,name=if_revision,json=ifRevision,proto3,oneof" json:"if_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -518,6 +522,20 @@ func (x *DefineRequest) GetDeadlineMs() uint32 {
 	return 0
 }
 
+func (x *DefineRequest) GetQuota() *Quota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+func (x *DefineRequest) GetIfRevision() uint64 {
+	if x != nil && x.IfRevision != nil {
+		return *x.IfRevision
+	}
+	return 0
+}
+
 // DefineResponse answers a DefineRequest.
 type DefineResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -525,8 +543,10 @@ type DefineResponse struct {
 	Definition *SpaceDefinition `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
 	Shard      uint32           `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	// True when this request made the space, false when it was there.
-	Created       bool   `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
-	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Created bool   `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	Error   *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Changes with every change of the definition.
+	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +609,78 @@ func (x *DefineResponse) GetError() *Error {
 	return nil
 }
 
+func (x *DefineResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Pressure is broadcast on `engram.pressure.<space>` by a gateway that refuses observations of the space: several times a
+// second while it does, and once when it takes them again.
+type Pressure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long to hold back observations of normal priority, in milliseconds; 0 means that they are taken again.
+	RetryAfterMs uint32 `protobuf:"varint,1,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// The same of those of high priority; 0 means that they are taken.
+	HighRetryAfterMs uint32 `protobuf:"varint,2,opt,name=high_retry_after_ms,json=highRetryAfterMs,proto3" json:"high_retry_after_ms,omitempty"`
+	// The error code of the refusals: "backpressure" or "quota_exceeded".
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pressure) Reset() {
+	*x = Pressure{}
+	mi := &file_engram_v1_gateway_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pressure) ProtoMessage() {}
+
+func (x *Pressure) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_gateway_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
+func (*Pressure) Descriptor() ([]byte, []int) {
+	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Pressure) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
+func (x *Pressure) GetHighRetryAfterMs() uint32 {
+	if x != nil {
+		return x.HighRetryAfterMs
+	}
+	return 0
+}
+
+func (x *Pressure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Error is what every transport answers with when it refuses or fails.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -606,7 +698,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_engram_v1_gateway_proto_msgTypes[7]
+	mi := &file_engram_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +710,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_gateway_proto_msgTypes[7]
+	mi := &file_engram_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +723,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_engram_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Error) GetCode() string {
@@ -696,7 +788,7 @@ const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"searchable\x18\x02 \x01(\bR\n" +
 	"searchable\x12&\n" +
-	"\x05error\x18\x03 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x84\x02\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xe2\x02\n" +
 	"\rDefineRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12!\n" +
 	"\tdimension\x18\x02 \x01(\rH\x00R\tdimension\x88\x01\x01\x12)\n" +
@@ -705,16 +797,25 @@ const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\x06engine\x18\x05 \x01(\tR\x06engine\x12\x1a\n" +
 	"\bembedder\x18\x06 \x01(\tR\bembedder\x12\x1f\n" +
 	"\vdeadline_ms\x18\a \x01(\rR\n" +
-	"deadlineMsB\f\n" +
+	"deadlineMs\x12&\n" +
+	"\x05quota\x18\b \x01(\v2\x10.engram.v1.QuotaR\x05quota\x12$\n" +
+	"\vif_revision\x18\t \x01(\x04H\x01R\n" +
+	"ifRevision\x88\x01\x01B\f\n" +
 	"\n" +
-	"_dimension\"\xa4\x01\n" +
+	"_dimensionB\x0e\n" +
+	"\f_if_revision\"\xc0\x01\n" +
 	"\x0eDefineResponse\x12:\n" +
 	"\n" +
 	"definition\x18\x01 \x01(\v2\x1a.engram.v1.SpaceDefinitionR\n" +
 	"definition\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x18\n" +
 	"\acreated\x18\x03 \x01(\bR\acreated\x12&\n" +
-	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"q\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\"w\n" +
+	"\bPressure\x12$\n" +
+	"\x0eretry_after_ms\x18\x01 \x01(\rR\fretryAfterMs\x12-\n" +
+	"\x13high_retry_after_ms\x18\x02 \x01(\rR\x10highRetryAfterMs\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"q\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -738,7 +839,7 @@ func file_engram_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_engram_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engram_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_engram_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_engram_v1_gateway_proto_goTypes = []any{
 	(Acknowledgement)(0),    // 0: engram.v1.Acknowledgement
 	(*ObserveRequest)(nil),  // 1: engram.v1.ObserveRequest
@@ -748,28 +849,31 @@ var file_engram_v1_gateway_proto_goTypes = []any{
 	(*ForgetResponse)(nil),  // 5: engram.v1.ForgetResponse
 	(*DefineRequest)(nil),   // 6: engram.v1.DefineRequest
 	(*DefineResponse)(nil),  // 7: engram.v1.DefineResponse
-	(*Error)(nil),           // 8: engram.v1.Error
-	(*Observation)(nil),     // 9: engram.v1.Observation
-	(Metric)(0),             // 10: engram.v1.Metric
-	(Vectors)(0),            // 11: engram.v1.Vectors
-	(*SpaceDefinition)(nil), // 12: engram.v1.SpaceDefinition
+	(*Pressure)(nil),        // 8: engram.v1.Pressure
+	(*Error)(nil),           // 9: engram.v1.Error
+	(*Observation)(nil),     // 10: engram.v1.Observation
+	(Metric)(0),             // 11: engram.v1.Metric
+	(Vectors)(0),            // 12: engram.v1.Vectors
+	(*Quota)(nil),           // 13: engram.v1.Quota
+	(*SpaceDefinition)(nil), // 14: engram.v1.SpaceDefinition
 }
 var file_engram_v1_gateway_proto_depIdxs = []int32{
-	9,  // 0: engram.v1.ObserveRequest.observations:type_name -> engram.v1.Observation
+	10, // 0: engram.v1.ObserveRequest.observations:type_name -> engram.v1.Observation
 	0,  // 1: engram.v1.ObserveRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
 	3,  // 2: engram.v1.ObserveResponse.results:type_name -> engram.v1.ObserveResult
-	8,  // 3: engram.v1.ObserveResult.error:type_name -> engram.v1.Error
+	9,  // 3: engram.v1.ObserveResult.error:type_name -> engram.v1.Error
 	0,  // 4: engram.v1.ForgetRequest.acknowledgement:type_name -> engram.v1.Acknowledgement
-	8,  // 5: engram.v1.ForgetResponse.error:type_name -> engram.v1.Error
-	10, // 6: engram.v1.DefineRequest.metric:type_name -> engram.v1.Metric
-	11, // 7: engram.v1.DefineRequest.vectors:type_name -> engram.v1.Vectors
-	12, // 8: engram.v1.DefineResponse.definition:type_name -> engram.v1.SpaceDefinition
-	8,  // 9: engram.v1.DefineResponse.error:type_name -> engram.v1.Error
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	9,  // 5: engram.v1.ForgetResponse.error:type_name -> engram.v1.Error
+	11, // 6: engram.v1.DefineRequest.metric:type_name -> engram.v1.Metric
+	12, // 7: engram.v1.DefineRequest.vectors:type_name -> engram.v1.Vectors
+	13, // 8: engram.v1.DefineRequest.quota:type_name -> engram.v1.Quota
+	14, // 9: engram.v1.DefineResponse.definition:type_name -> engram.v1.SpaceDefinition
+	9,  // 10: engram.v1.DefineResponse.error:type_name -> engram.v1.Error
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_gateway_proto_init() }
@@ -786,7 +890,7 @@ func file_engram_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_gateway_proto_rawDesc), len(file_engram_v1_gateway_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

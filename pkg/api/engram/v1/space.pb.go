@@ -136,7 +136,7 @@ func (Vectors) EnumDescriptor() ([]byte, []int) {
 	return file_engram_v1_space_proto_rawDescGZIP(), []int{1}
 }
 
-// SpaceDefinition is what is fixed about a space when it is created. It is kept in the bucket ENGRAM_SPACES under
+// SpaceDefinition is what is fixed about a space when it is created, and its quota, which is not. It is kept in the bucket ENGRAM_SPACES under
 // the space's name, and written to the log before the first observation of the space.
 type SpaceDefinition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -162,7 +162,9 @@ type SpaceDefinition struct {
 	// True once the log holds the drop, too; only meaningful in the bucket.
 	DropLogged bool `protobuf:"varint,12,opt,name=drop_logged,json=dropLogged,proto3" json:"drop_logged,omitempty"`
 	// What is kept of each embedding.
-	Vectors       Vectors `protobuf:"varint,13,opt,name=vectors,proto3,enum=engram.v1.Vectors" json:"vectors,omitempty"`
+	Vectors Vectors `protobuf:"varint,13,opt,name=vectors,proto3,enum=engram.v1.Vectors" json:"vectors,omitempty"`
+	// What the space may take; only meaningful in the bucket, where it can be changed.
+	Quota         *Quota `protobuf:"bytes,14,opt,name=quota,proto3" json:"quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,11 +283,83 @@ func (x *SpaceDefinition) GetVectors() Vectors {
 	return Vectors_VECTORS_UNSPECIFIED
 }
 
+func (x *SpaceDefinition) GetQuota() *Quota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+// Quota bounds what a space takes. A field that is not set, or 0, bounds nothing; in a request one that is not set is left
+// as it is.
+type Quota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Observations a second, through each gateway.
+	ObservationsPerSecond *float64 `protobuf:"fixed64,1,opt,name=observations_per_second,json=observationsPerSecond,proto3,oneof" json:"observations_per_second,omitempty"`
+	// Bytes a second of what is written to the log, through each gateway.
+	BytesPerSecond *float64 `protobuf:"fixed64,2,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
+	// Observations that the space holds.
+	StoredObservations *uint64 `protobuf:"varint,3,opt,name=stored_observations,json=storedObservations,proto3,oneof" json:"stored_observations,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Quota) Reset() {
+	*x = Quota{}
+	mi := &file_engram_v1_space_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quota) ProtoMessage() {}
+
+func (x *Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_space_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
+func (*Quota) Descriptor() ([]byte, []int) {
+	return file_engram_v1_space_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Quota) GetObservationsPerSecond() float64 {
+	if x != nil && x.ObservationsPerSecond != nil {
+		return *x.ObservationsPerSecond
+	}
+	return 0
+}
+
+func (x *Quota) GetBytesPerSecond() float64 {
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Quota) GetStoredObservations() uint64 {
+	if x != nil && x.StoredObservations != nil {
+		return *x.StoredObservations
+	}
+	return 0
+}
+
 var File_engram_v1_space_proto protoreflect.FileDescriptor
 
 const file_engram_v1_space_proto_rawDesc = "" +
 	"\n" +
-	"\x15engram/v1/space.proto\x12\tengram.v1\"\xa6\x03\n" +
+	"\x15engram/v1/space.proto\x12\tengram.v1\"\xce\x03\n" +
 	"\x0fSpaceDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tdimension\x18\x02 \x01(\rR\tdimension\x12)\n" +
@@ -303,7 +377,15 @@ const file_engram_v1_space_proto_rawDesc = "" +
 	"\x0flogged_sequence\x18\v \x01(\x04R\x0eloggedSequence\x12\x1f\n" +
 	"\vdrop_logged\x18\f \x01(\bR\n" +
 	"dropLogged\x12,\n" +
-	"\avectors\x18\r \x01(\x0e2\x12.engram.v1.VectorsR\avectorsJ\x04\b\b\x10\tR\x06logged*R\n" +
+	"\avectors\x18\r \x01(\x0e2\x12.engram.v1.VectorsR\avectors\x12&\n" +
+	"\x05quota\x18\x0e \x01(\v2\x10.engram.v1.QuotaR\x05quotaJ\x04\b\b\x10\tR\x06logged\"\xf2\x01\n" +
+	"\x05Quota\x12;\n" +
+	"\x17observations_per_second\x18\x01 \x01(\x01H\x00R\x15observationsPerSecond\x88\x01\x01\x12-\n" +
+	"\x10bytes_per_second\x18\x02 \x01(\x01H\x01R\x0ebytesPerSecond\x88\x01\x01\x124\n" +
+	"\x13stored_observations\x18\x03 \x01(\x04H\x02R\x12storedObservations\x88\x01\x01B\x1a\n" +
+	"\x18_observations_per_secondB\x13\n" +
+	"\x11_bytes_per_secondB\x16\n" +
+	"\x14_stored_observations*R\n" +
 	"\x06Metric\x12\x16\n" +
 	"\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMETRIC_COSINE\x10\x01\x12\x0e\n" +
@@ -329,20 +411,22 @@ func file_engram_v1_space_proto_rawDescGZIP() []byte {
 }
 
 var file_engram_v1_space_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engram_v1_space_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_engram_v1_space_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_engram_v1_space_proto_goTypes = []any{
 	(Metric)(0),             // 0: engram.v1.Metric
 	(Vectors)(0),            // 1: engram.v1.Vectors
 	(*SpaceDefinition)(nil), // 2: engram.v1.SpaceDefinition
+	(*Quota)(nil),           // 3: engram.v1.Quota
 }
 var file_engram_v1_space_proto_depIdxs = []int32{
 	0, // 0: engram.v1.SpaceDefinition.metric:type_name -> engram.v1.Metric
 	1, // 1: engram.v1.SpaceDefinition.vectors:type_name -> engram.v1.Vectors
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: engram.v1.SpaceDefinition.quota:type_name -> engram.v1.Quota
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_space_proto_init() }
@@ -350,13 +434,14 @@ func file_engram_v1_space_proto_init() {
 	if File_engram_v1_space_proto != nil {
 		return
 	}
+	file_engram_v1_space_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_space_proto_rawDesc), len(file_engram_v1_space_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
