@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,11 +20,46 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// Client asks an Engram. It may be used by any number of goroutines. It does not own its connection.
-type Client struct{ nc *nats.Conn }
+// Client asks an Engram. It may be used by any number of goroutines.
+type Client struct {
+	nc    *nats.Conn
+	owned bool // the connection ends with the client
 
-// New returns a client on a connection, which must stay open for as long as the client is used.
-func New(nc *nats.Conn) *Client { return &Client{nc: nc} }
+	mu        sync.Mutex
+	producers map[*Producer]struct{}
+}
+
+// New returns a client on a connection, which must stay open for as long as the client is used: Close leaves it open.
+func New(nc *nats.Conn) *Client { return &Client{nc: nc, producers: map[*Producer]struct{}{}} }
+
+// Connect returns a client on a connection of its own, which Close closes. It reconnects for as long as it is open, unless
+// the options say otherwise.
+func Connect(url string, opts ...nats.Option) (*Client, error) {
+	nc, err := nats.Connect(url, append([]nats.Option{nats.Name("engram-client"), nats.MaxReconnects(-1)}, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS at %s: %w", url, err)
+	}
+	c := New(nc)
+	c.owned = true
+	return c, nil
+}
+
+// Close closes the client's producers, see [Producer.Close], and the connection if it is the client's own.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	producers := slices.Collect(maps.Keys(c.producers))
+	c.mu.Unlock()
+	errs := make([]error, len(producers))
+	var all sync.WaitGroup
+	for i, p := range producers {
+		all.Go(func() { errs[i] = p.Close(ctx) })
+	}
+	all.Wait()
+	if c.owned {
+		c.nc.Close()
+	}
+	return errors.Join(errs...)
+}
 
 // MaxUncertainty is half the duplicate window of the log: for so long a write may be sent again safely.
 const MaxUncertainty = 2 * time.Minute
@@ -38,7 +76,7 @@ func (c *Client) Observe(ctx context.Context, space string, req *api.ObserveRequ
 }
 
 // ObserveRetrying is Observe, sent again under the same idempotency key, which it mints where there is none, until it
-// is neither refused for backpressure nor unanswered, or ctx ends. A write whose outcome is unknown is given up after
+// is neither refused for backpressure or a rate of its space's quota nor unanswered, or ctx ends. A write whose outcome is unknown is given up after
 // MaxUncertainty: later the log might not know it again. refused, which may be nil, is called for each refusal.
 func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.ObserveRequest, refused func(*wire.Error)) (*api.ObserveResponse, error) {
 	if req.GetIdempotencyKey() == "" {
@@ -55,14 +93,14 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 			return resp, err
 		}
 		switch e.Code {
-		case wire.CodeBackpressure, wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
+		case wire.CodeBackpressure, wire.CodeQuota, wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
 		default:
 			return resp, err
 		}
 		if refused != nil {
 			refused(e)
 		}
-		if e.Code != wire.CodeBackpressure && uncertain.IsZero() {
+		if !refusedForNow(e.Code) && uncertain.IsZero() {
 			uncertain = time.Now()
 		}
 		if !uncertain.IsZero() && time.Since(uncertain) > MaxUncertainty {
@@ -81,6 +119,9 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 		}
 	}
 }
+
+// refusedForNow is true for the codes that say that nothing was written, and that the same request will be taken later.
+func refusedForNow(c wire.Code) bool { return c == wire.CodeBackpressure || c == wire.CodeQuota }
 
 // tryTimeout is how long a try waits for its answer: longer than a gateway that lives takes to give one.
 func tryTimeout(deadlineMS uint32) time.Duration {
@@ -167,7 +208,7 @@ func (c *Client) call(ctx context.Context, subject string, req, resp proto.Messa
 	})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return wire.Errorf(wire.CodeUnavailable, "", "nobody answers on %s; is Engram running on this NATS?", subject)
+		return &nobodyError{wire.Errorf(wire.CodeUnavailable, "", "nobody answers on %s; is Engram running on this NATS?", subject)}
 	case err != nil && ctx.Err() != nil:
 		return wire.Errorf(wire.CodeDeadline, "", "there was no answer on %s in time", subject)
 	case err != nil:
@@ -181,3 +222,9 @@ func (c *Client) call(ctx context.Context, subject string, req, resp proto.Messa
 	}
 	return nil
 }
+
+// nobodyError says that a request reached nobody.
+type nobodyError struct{ e *wire.Error }
+
+func (e *nobodyError) Error() string   { return e.e.Error() }
+func (e *nobodyError) Unwrap() []error { return []error{e.e, nats.ErrNoResponders} }

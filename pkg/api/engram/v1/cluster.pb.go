@@ -321,7 +321,8 @@ func (x *SpaceBacklog) GetObservations() uint64 {
 	return 0
 }
 
-// AwaitRequest is the body of a request on `engram.shard.<n>.await`: reply once applied has reached a sequence.
+// AwaitRequest is the body of a request on `engram.shard.<n>.await`: reply once applied has reached a sequence, or all that
+// is asked about is searchable.
 type AwaitRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Sequence   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -399,7 +400,9 @@ type AwaitResponse struct {
 	Applied uint64                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
 	Error   *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// Of the sequences asked about, those that went to the quarantine instead, as far as the worker still knows them.
-	Quarantined   []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Quarantined []*Quarantined `protobuf:"bytes,3,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	// True when everything from first to sequence is searchable, or in the quarantine; what stands before may not be.
+	Done          bool `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +456,13 @@ func (x *AwaitResponse) GetQuarantined() []*Quarantined {
 		return x.Quarantined
 	}
 	return nil
+}
+
+func (x *AwaitResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
 }
 
 // Quarantined is an event of the log that could not be applied.
@@ -644,11 +654,12 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
 	"deadlineMs\x12\x14\n" +
 	"\x05first\x18\x03 \x01(\x04R\x05first\x12*\n" +
-	"\x11stream_created_at\x18\x04 \x01(\x03R\x0fstreamCreatedAt\"\x8b\x01\n" +
+	"\x11stream_created_at\x18\x04 \x01(\x03R\x0fstreamCreatedAt\"\x9f\x01\n" +
 	"\rAwaitResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\x04R\aapplied\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\x128\n" +
-	"\vquarantined\x18\x03 \x03(\v2\x16.engram.v1.QuarantinedR\vquarantined\"S\n" +
+	"\vquarantined\x18\x03 \x03(\v2\x16.engram.v1.QuarantinedR\vquarantined\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\bR\x04done\"S\n" +
 	"\vQuarantined\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12(\n" +
 	"\x06reason\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x06reason\"*\n" +
