@@ -55,7 +55,8 @@ func observeCommand() *cobra.Command {
 			return err
 		}
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
-			resp, err := client.New(nc).Observe(ctx, args[0], req)
+			// Within the timeout it is sent again under the same key, as refusals say.
+			resp, err := client.New(nc).ObserveRetrying(ctx, args[0], req, nil)
 			if err != nil {
 				return err
 			}

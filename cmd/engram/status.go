@@ -102,9 +102,9 @@ func (s *status) print(w io.Writer) error {
 		for _, sp := range spaces {
 			d := sp.GetDefinition()
 			rows = append(rows, []string{d.GetName(), grouped(sp.GetObservations()), grouped(d.GetDimension()), wire.MetricName(d.GetMetric()),
-				wire.EngineName(d.GetEngine()), wire.VectorsName(d.GetVectors()), grouped(sp.GetShard()), milliseconds(sp.GetStalenessMs())})
+				wire.EngineName(d.GetEngine()), wire.VectorsName(d.GetVectors()), quotaText(d.GetQuota()), grouped(sp.GetShard()), milliseconds(sp.GetStalenessMs())})
 		}
-		if err := section(w, []string{"SPACE", "OBSERVATIONS", "DIMENSION", "METRIC", "ENGINE", "VECTORS", "SHARD", "STALENESS"}, rows); err != nil {
+		if err := section(w, []string{"SPACE", "OBSERVATIONS", "DIMENSION", "METRIC", "ENGINE", "VECTORS", "QUOTA", "SHARD", "STALENESS"}, rows); err != nil {
 			return err
 		}
 	}

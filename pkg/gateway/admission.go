@@ -91,22 +91,8 @@ func (s *shardState) lag() uint64 {
 func (s *shardState) admit(l load) *wire.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turn()
-	lag := float64(s.lag())
-	if lag > 0 {
-		ok := false
-		if l.high {
-			ok = s.admitsHigh(l, lag)
-		} else {
-			ok = s.admitsNormal(l, lag)
-		}
-		if !ok {
-			s.refused(l.high)
-			e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
-				s.lag(), int(s.room()))
-			e.RetryAfter = s.retryAfter(l)
-			return e
-		}
+	if err := s.behind(l); err != nil {
+		return err
 	}
 	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.take(l.bytes) {
 		e := wire.Errorf(wire.CodeBackpressure, "", "%d bytes wait in this gateway for the commit of their shard; send the request again later", s.bytes)
@@ -117,6 +103,28 @@ func (s *shardState) admit(l load) *wire.Error {
 	s.bytes += l.bytes
 	s.shares.add(l)
 	return nil
+}
+
+// refuses is admit of a request that has not been looked at closely: what is refused anyway is to cost little. It takes nothing
+// into account but a refusal.
+func (s *shardState) refuses(l load) *wire.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind(l)
+}
+
+// behind refuses what the lag does not allow; mu is held.
+func (s *shardState) behind(l load) *wire.Error {
+	s.turn()
+	lag := float64(s.lag())
+	if lag == 0 || l.high && s.admitsHigh(l, lag) || !l.high && s.admitsNormal(l, lag) {
+		return nil
+	}
+	s.refused(l.high)
+	e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
+		s.lag(), int(s.room()))
+	e.RetryAfter = s.retryAfter(l)
+	return e
 }
 
 // commitTime is when to come back to a gateway whose memory is full: what fills it is written to the log, which does not

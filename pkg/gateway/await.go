@@ -14,8 +14,8 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// await returns once a worker of the shard has applied everything up to a sequence, or says why that is not known. Of
-// the sequences from first on, it returns the reasons of those that went to the quarantine instead.
+// await returns once everything from one sequence to another is searchable in a copy of the shard, or says why that is not
+// known. It returns the reasons of those that went to the quarantine instead.
 func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[uint64]*api.Error, *wire.Error) {
 	late := func() (map[uint64]*api.Error, *wire.Error) {
 		return nil, wire.Errorf(wire.CodeDeadline, "", "the write is durable at sequence %d of shard %d, but was not searchable before the deadline", last, shard)
@@ -34,7 +34,7 @@ func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[
 		switch {
 		case err == nil && m.Header.Get(micro.ErrorCodeHeader) == "":
 			resp := new(api.AwaitResponse)
-			if err := proto.Unmarshal(m.Data, resp); err == nil && resp.GetApplied() >= last {
+			if err := proto.Unmarshal(m.Data, resp); err == nil && (resp.GetDone() || resp.GetApplied() >= last) {
 				return refusedOf(resp), nil
 			}
 		case err == nil && wire.DecodeError(wire.Protobuf, m.Data).Code == wire.CodeDeadline:

@@ -25,9 +25,9 @@ type group struct {
 }
 
 // batcher appends the groups of one shard to its log, one atomic batch at a time: while one commits, the next one
-// fills. So the order of each space is kept, a lonely observation does not wait for company beyond MaxDelay, and under load
-// the batches grow by themselves to what a commit takes. What waits is taken in turns between the spaces; high groups go
-// first, but for those of a space that has normal ones waiting, which must stand in the log before them.
+// fills. So the order of each space and priority is kept, a lonely observation does not wait for company beyond MaxDelay, and under load
+// the batches grow by themselves to what a commit takes. What waits is taken in turns between the spaces, and high groups go
+// first: a client that needs an order between its priorities waits for the acknowledgement.
 type batcher struct {
 	js    jetstream.JetStream
 	cfg   BatchConfig
@@ -62,7 +62,7 @@ func (b *batcher) submit(g *group) bool {
 		return false
 	}
 	lane := b.normal
-	if g.high && b.normal.Flow(g.space) == 0 {
+	if g.high {
 		lane = b.high
 	}
 	lane.Push(g.space, g, g.bytes+len(g.entries)<<10)

@@ -28,6 +28,10 @@ func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.
 		r.refuse(err)
 		return
 	}
+	if err := r.early(); err != nil {
+		r.refuse(err)
+		return
+	}
 	entry := g.Registry.Get(space)
 	if entry.Living() && entry.LoggedIn(g.streamOf(space)) && !r.needsEmbedder(entry) && !g.quotas.uncounted(entry) {
 		r.encode(entry)
@@ -220,7 +224,7 @@ func (r *observing) encode(entry *registry.Entry) {
 	if r.req.GetIdempotencyKey() == "" {
 		minted = nuid.Next()
 	}
-	high := true
+	high := r.high()
 	for i, o := range obs {
 		if err := r.fits(i, entry); err != nil {
 			r.refuse(err)
@@ -234,7 +238,6 @@ func (r *observing) encode(entry *registry.Entry) {
 		if o.GetObservedAt() == 0 {
 			o.ObservedAt = now
 		}
-		high = high && o.GetPriority() == api.Priority_PRIORITY_HIGH
 		b, merr := proto.Marshal(&api.LogEvent{Event: &api.LogEvent_Observe{Observe: o}})
 		if merr != nil {
 			r.refuse(r.at(i, wire.Errorf(wire.CodeMalformed, "text", "the observation is not UTF-8 throughout")))
@@ -257,6 +260,27 @@ func (r *observing) encode(entry *registry.Entry) {
 		r.g.shards[shard].release(gr.load)
 		r.refuse(wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again"))
 	}
+}
+
+// early refuses what the shard will not take whatever else is found out about it: neither embedded nor encoded, it costs
+// those that are taken little.
+func (r *observing) early() *wire.Error {
+	l := load{space: r.space, n: len(r.req.GetObservations()), high: r.high()}
+	err := r.g.shards[event.ShardOf(r.space, r.g.Topology.Shards)].refuses(l)
+	if err != nil {
+		r.g.pressures.refused(r.space, l.high, err)
+	}
+	return err
+}
+
+// high tells whether all observations of the request have high priority.
+func (r *observing) high() bool {
+	for _, o := range r.req.GetObservations() {
+		if o.GetPriority() != api.Priority_PRIORITY_HIGH {
+			return false
+		}
+	}
+	return true
 }
 
 // admit asks the quota of the space and then its shard.

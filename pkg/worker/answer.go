@@ -231,14 +231,15 @@ func (v *service) await(ctx context.Context, _ wire.Format, _ string, body []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.GetDeadlineMs())*time.Millisecond)
 	defer cancel()
-	if err := v.reach(ctx, "sequence", req.GetSequence()); err != nil {
-		return nil, err
+	first := min(cmp.Or(req.GetFirst(), req.GetSequence()), req.GetSequence())
+	if err := v.s.mark.awaitAll(ctx, first, req.GetSequence()); err != nil {
+		return nil, v.late("sequence")
 	}
 	if created := req.GetStreamCreatedAt(); created != 0 && created != v.s.store.Load().Source().CreatedAt {
 		return nil, wire.Errorf(wire.CodeUnavailable, "", "this copy of shard %d is not yet a view of the stream that is there now", v.s.number)
 	}
 	b, err := proto.Marshal(&api.AwaitResponse{
-		Applied: v.s.mark.read().applied, Quarantined: v.s.refused.between(min(cmp.Or(req.GetFirst(), req.GetSequence()), req.GetSequence()), req.GetSequence()),
+		Applied: v.s.mark.read().applied, Done: true, Quarantined: v.s.refused.between(first, req.GetSequence()),
 	})
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeInternal, "", "encoding the answer: %v", err)

@@ -214,7 +214,9 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			s.mark.complete(t.ticket)
 			continue
 		}
-		t.high = high
+		if t.high = high; high {
+			s.mark.prioritise(t.ticket)
+		}
 		flow = append(flow, t)
 	}
 	return s.hand(ctx, app, flow)

@@ -91,7 +91,7 @@ func (s *shard) status(now time.Time) *api.ShardStatus {
 		Capacity: uint64(s.w.Config.Queue.Capacity), LastSequence: m.last, Quarantined: s.quarantined.Load(),
 		StreamCreatedAt: store.Source().CreatedAt,
 		HighReserved:    uint64(float64(s.w.Config.Queue.Capacity) * s.w.Config.Queue.HighPriorityRatio),
-		Ahead:           uint64(m.ahead), Fetched: m.fetched, DepthHigh: uint64(s.waiting(queue.High)),
+		Ahead:           uint64(m.ahead), Fetched: m.fetched, DepthHigh: uint64(m.high),
 		Backlogs: waiting.largest, WaitingSpaces: uint64(waiting.spaces),
 	}
 }

@@ -210,12 +210,17 @@ func (v *service) sequence(field, position string) (uint64, *wire.Error) {
 // reach waits until the copy has applied a sequence that a field of the request names.
 func (v *service) reach(ctx context.Context, field string, sequence uint64) *wire.Error {
 	if v.s.mark.await(ctx, sequence) != nil {
-		if v.ctx.Err() != nil {
-			return v.stopping()
-		}
-		return wire.Errorf(wire.CodeDeadline, field, "the deadline passed with shard %d at position %s, below the one asked for", v.s.number, v.position(v.s.mark.read().applied))
+		return v.late(field)
 	}
 	return nil
+}
+
+// late says why a wait has ended too early.
+func (v *service) late(field string) *wire.Error {
+	if v.ctx.Err() != nil {
+		return v.stopping()
+	}
+	return wire.Errorf(wire.CodeDeadline, field, "the deadline passed with shard %d at position %s, below the one asked for", v.s.number, v.position(v.s.mark.read().applied))
 }
 
 func (v *service) position(sequence uint64) string {

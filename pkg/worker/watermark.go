@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sort"
 	"sync"
 	"time"
 )
@@ -19,6 +20,7 @@ type watermark struct {
 	head     uint64 // lowest ticket that is not done, or tail
 	tail     uint64 // next ticket
 	undone   int    // tickets that are not done
+	high     int    // of those, the ones of high priority
 	bytes    int    // of those
 	maxBytes int
 	space    chan struct{} // one token: places were freed
@@ -30,6 +32,7 @@ type watermark struct {
 	end       uint64    // sequence that the stream reaches at the least, as far as is known
 	total     uint64    // events applied since the start
 	waiters   []*waiter
+	exact     int // of them with a first
 }
 
 // slot is one event that is outstanding.
@@ -38,12 +41,14 @@ type slot struct {
 	published time.Time
 	reply     string
 	bytes     int
+	high      bool
 	done      bool
 }
 
+// waiter waits until applied has reached a sequence, or, where first is set, until all from first on are done.
 type waiter struct {
-	sequence uint64
-	reached  chan struct{}
+	first, sequence uint64
+	reached         chan struct{}
 }
 
 func newWatermark(capacity, maxBytes int, applied uint64) *watermark {
@@ -88,6 +93,14 @@ func (w *watermark) begin(ctx context.Context, s slot, pending uint64) (ticket u
 	}
 }
 
+// prioritise notes that an event that was begun has high priority.
+func (w *watermark) prioritise(ticket uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slot(ticket).high = true
+	w.high++
+}
+
 // complete marks events as searchable (or as passed on to the quarantine) and moves applied as far as it is contiguous.
 func (w *watermark) complete(tickets ...uint64) {
 	w.mu.Lock()
@@ -97,6 +110,9 @@ func (w *watermark) complete(tickets ...uint64) {
 			w.bytes -= s.bytes
 			w.undone--
 			w.total++
+			if s.high {
+				w.high--
+			}
 		}
 	}
 	before := w.head
@@ -111,7 +127,7 @@ func (w *watermark) complete(tickets ...uint64) {
 	}
 	moved := w.head > before
 	var reached []*waiter
-	if moved {
+	if moved || w.exact > 0 {
 		reached = w.reached()
 	}
 	w.mu.Unlock()
@@ -128,13 +144,24 @@ func (w *watermark) complete(tickets ...uint64) {
 
 // await returns once applied has reached a sequence, or with the context's error.
 func (w *watermark) await(ctx context.Context, sequence uint64) error {
+	return w.wait(ctx, &waiter{sequence: sequence, reached: make(chan struct{})})
+}
+
+// awaitAll returns once all events from first to last are done, whatever stands before them, or with the context's error.
+func (w *watermark) awaitAll(ctx context.Context, first, last uint64) error {
+	return w.wait(ctx, &waiter{first: max(first, 1), sequence: last, reached: make(chan struct{})})
+}
+
+func (w *watermark) wait(ctx context.Context, wt *waiter) error {
 	w.mu.Lock()
-	if w.applied >= sequence {
+	if w.met(wt) {
 		w.mu.Unlock()
 		return nil
 	}
-	wt := &waiter{sequence: sequence, reached: make(chan struct{})}
 	w.waiters = append(w.waiters, wt)
+	if wt.first > 0 {
+		w.exact++
+	}
 	w.mu.Unlock()
 	select {
 	case <-wt.reached:
@@ -146,17 +173,41 @@ func (w *watermark) await(ctx context.Context, sequence uint64) error {
 	for i, other := range w.waiters {
 		if other == wt {
 			w.waiters = append(w.waiters[:i], w.waiters[i+1:]...)
+			if wt.first > 0 {
+				w.exact--
+			}
 			return ctx.Err()
 		}
 	}
 	return nil // reached between the two
 }
 
+// met tells whether a waiter has what it waits for; mu is held.
+func (w *watermark) met(wt *waiter) bool {
+	if w.applied >= wt.sequence {
+		return true
+	}
+	if wt.first == 0 || w.head == w.tail || w.slot(w.tail-1).sequence < wt.sequence {
+		return false
+	}
+	// The first ticket of what is asked about; sequences ascend with the tickets.
+	t := w.head + uint64(sort.Search(int(w.tail-w.head), func(i int) bool { return w.slot(w.head+uint64(i)).sequence >= wt.first }))
+	for ; t < w.tail && w.slot(t).sequence <= wt.sequence; t++ {
+		if !w.slot(t).done {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *watermark) slot(ticket uint64) *slot { return &w.ring[ticket%uint64(len(w.ring))] }
+
 // mark is what a watermark says at one moment.
 type mark struct {
 	applied     uint64
 	reply       string
 	outstanding int
+	high        int // of those
 	bytes       int // of those
 	// ahead is how many events are searchable behind applied, since they overtook.
 	ahead int
@@ -172,7 +223,7 @@ type mark struct {
 func (w *watermark) read() mark {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := mark{applied: w.applied, reply: w.reply, outstanding: w.undone, bytes: w.bytes, ahead: int(w.tail-w.head) - w.undone, total: w.total, last: max(w.applied, w.end)}
+	m := mark{applied: w.applied, reply: w.reply, outstanding: w.undone, high: w.high, bytes: w.bytes, ahead: int(w.tail-w.head) - w.undone, total: w.total, last: max(w.applied, w.end)}
 	m.fetched = w.applied
 	if w.head < w.tail {
 		m.fetched = w.ring[(w.tail-1)%uint64(len(w.ring))].sequence
@@ -216,12 +267,15 @@ func (w *watermark) pass(sequence uint64) {
 	}
 }
 
-// reached takes out the waiters whose sequence is applied; mu is held.
+// reached takes out the waiters that have what they wait for; mu is held.
 func (w *watermark) reached() (reached []*waiter) {
 	keep := w.waiters[:0]
 	for _, wt := range w.waiters {
-		if wt.sequence <= w.applied {
+		if w.met(wt) {
 			reached = append(reached, wt)
+			if wt.first > 0 {
+				w.exact--
+			}
 		} else {
 			keep = append(keep, wt)
 		}
@@ -272,6 +326,9 @@ func (w *watermark) retract(ticket uint64) {
 		if !s.done {
 			w.bytes -= s.bytes
 			w.undone--
+			if s.high {
+				w.high--
+			}
 		}
 		*s = slot{}
 	}

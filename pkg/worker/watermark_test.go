@@ -50,6 +50,32 @@ func TestWatermarkLetsOthersPass(t *testing.T) {
 	}
 }
 
+// Who waits for some events does not wait for those before them.
+func TestWatermarkAwaitsAFew(t *testing.T) {
+	w := newWatermark(8, 100, 10)
+	begin(t, w, 11)
+	b, c := begin(t, w, 13), begin(t, w, 14)
+	done := make(chan error, 2)
+	go func() { done <- w.awaitAll(t.Context(), 12, 14) }()
+	go func() { done <- w.awaitAll(t.Context(), 13, 15) }() // 15 is not fetched yet
+	until(t, "both wait", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.exact == 2 })
+	w.complete(c)
+	if len(done) > 0 {
+		t.Fatal("13 is not done")
+	}
+	w.complete(b)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.complete(begin(t, w, 15))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.awaitAll(t.Context(), 13, 14); err != nil || w.exact != 0 || w.read().applied != 10 {
+		t.Errorf("%v; %d wait at %+v", err, w.exact, w.read())
+	}
+}
+
 func TestWatermarkBoundsWhatIsOutstanding(t *testing.T) {
 	w := newWatermark(2, 100, 0)
 	a := begin(t, w, 1)

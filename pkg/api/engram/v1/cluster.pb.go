@@ -120,7 +120,7 @@ type ShardStatus struct {
 	WaitingSpaces uint64 `protobuf:"varint,14,opt,name=waiting_spaces,json=waitingSpaces,proto3" json:"waiting_spaces,omitempty"`
 	// Last sequence of the stream that was fetched: what stands behind it is not in depth and backlogs.
 	Fetched uint64 `protobuf:"varint,15,opt,name=fetched,proto3" json:"fetched,omitempty"`
-	// The part of depth that waits in the lane of high priority.
+	// The part of depth that has high priority.
 	DepthHigh     uint64 `protobuf:"varint,16,opt,name=depth_high,json=depthHigh,proto3" json:"depth_high,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

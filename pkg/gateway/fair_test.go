@@ -1,0 +1,127 @@
+package gateway_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus/bustest"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/gateway"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// neighbours are names of spaces that share a shard.
+func neighbours(n int) []string {
+	first := unique("neighbour")
+	names := []string{first}
+	for i := 0; len(names) < n; i++ {
+		if name := fmt.Sprintf("%s-%d", first, i); event.ShardOf(name, shards) == event.ShardOf(first, shards) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// One space floods its shard through a gateway and a worker, with a priority, until it has been refused often. Meanwhile a
+// quiet one on the same shard sends one observation after the other, and waits until each is searchable: none is refused.
+func TestQuietSpaceBesideAFlood(t *testing.T) {
+	for _, priority := range []api.Priority{api.Priority_PRIORITY_NORMAL, api.Priority_PRIORITY_HIGH} {
+		t.Run(priority.String(), func(t *testing.T) {
+			const capacity, refusals, least = 400, 60, 30
+			srv := bustest.Start(t)
+			g := core(t, srv.Connect(), func(c *gateway.Config) { c.Admission.Capacity = capacity })
+			startWorker(t, srv.Connect(), capacity)
+			names := neighbours(2)
+			for _, name := range names {
+				must(t, observe(g, name, one(&api.Observation{Embedding: f32(1, 2)})))
+			}
+			var refused atomic.Int64
+			var done atomic.Bool
+			var flood sync.WaitGroup
+			for range 40 {
+				flood.Go(func() {
+					for !done.Load() {
+						req := new(api.ObserveRequest)
+						for range 20 {
+							req.Observations = append(req.Observations, &api.Observation{Embedding: f32(1, 2), Priority: priority})
+						}
+						if a := <-observe(g, names[0], req); a.refused != nil {
+							if a.refused.Code != wire.CodeBackpressure {
+								t.Error(a.refused)
+								return
+							}
+							refused.Add(1)
+						}
+					}
+				})
+			}
+			sent := 0
+			for ; sent < least || refused.Load() < refusals; sent++ {
+				a := <-observe(g, names[1], &api.ObserveRequest{Acknowledgement: searchable, Observations: []*api.Observation{{Embedding: f32(1, 2)}}})
+				if a.refused != nil || a.resp.GetResults()[0].GetError() != nil {
+					t.Errorf("observation %d of the quiet space, after %d refusals of the flood: %v %v", sent, refused.Load(), a.refused, a.resp)
+					break
+				}
+			}
+			done.Store(true)
+			flood.Wait()
+			t.Logf("%d observations of the quiet space, %d refusals of the flood", sent, refused.Load())
+		})
+	}
+}
+
+// Clients that send bodies and never end them hold no more of the gateway's memory than its budget, and what is refused for
+// that is taken when they have gone.
+func TestSlowBodiesAreBounded(t *testing.T) {
+	const budget, chunk = 32 << 20, 1 << 20
+	g := core(t, connect(t), func(c *gateway.Config) { c.Admission.MaxMemory = budget })
+	base := httpFace(t, g)
+	space := unique("slow")
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	body := strings.Repeat(" ", chunk)
+	for range 2 * budget / (8 * chunk) {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		if _, err := fmt.Fprintf(c, "POST /v1/spaces/%s/observations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", space, 16*chunk); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			if _, err := io.WriteString(c, body); err != nil {
+				break // it was answered, and cut off
+			}
+		}
+	}
+	eventually(t, "the budget is used, and no more", func() bool {
+		used := g.Reading()
+		if used > budget {
+			t.Errorf("%d bytes are read, of %d", used, budget)
+		}
+		return used > budget-2*chunk
+	})
+	status, _, answer := post(t, base, "/v1/spaces/"+space+"/observations", "", `{"embedding":[1]`+strings.Repeat(" ", 2*chunk)+`}`)
+	if e := wire.DecodeError(wire.JSON, []byte(answer)); status != http.StatusTooManyRequests || e.Code != wire.CodeBackpressure {
+		t.Errorf("%d %s", status, answer)
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "what was held is free", func() bool { return g.Reading() == 0 })
+	if status, _, answer := post(t, base, "/v1/spaces/"+space+"/observations", "", `{"embedding":[1]}`); status != http.StatusOK {
+		t.Errorf("%d %s", status, answer)
+	}
+}
