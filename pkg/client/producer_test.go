@@ -20,8 +20,8 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-// gateway answers observes with what a function says of them.
-func gateway(t *testing.T, nc *nats.Conn, answer func(*api.ObserveRequest) (*api.ObserveResponse, *wire.Error)) *nats.Subscription {
+// answering answers observes with what a function says of them.
+func answering(t *testing.T, nc *nats.Conn, answer func(*api.ObserveRequest) (*api.ObserveResponse, *wire.Error)) *nats.Subscription {
 	t.Helper()
 	sub, err := nc.Subscribe(bus.ObserveSubject(bus.Any), func(m *nats.Msg) {
 		req := new(api.ObserveRequest)
@@ -97,7 +97,7 @@ func TestProducerBatchesAndRepeats(t *testing.T) {
 	var keys []string
 	var order []string
 	tries := 0
-	gateway(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
+	answering(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
 		tries++
 		keys = append(keys, req.GetIdempotencyKey())
 		if tries < 4 {
@@ -132,7 +132,7 @@ func TestProducerTellsRefusalsApart(t *testing.T) {
 	p, conn := producer(t, client.ProducerConfig{})
 	ids := map[string]string{} // write id of what was taken
 	hold := make(chan struct{})
-	gateway(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
+	answering(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
 		<-hold // so that the rest shares a request
 		for _, o := range req.GetObservations() {
 			if o.GetText() == "bad" {
@@ -169,7 +169,7 @@ func TestProducerTellsRefusalsApart(t *testing.T) {
 func TestProducerWindowAndPressure(t *testing.T) {
 	p, conn := producer(t, client.ProducerConfig{Window: 3})
 	var requests atomic.Int32
-	gateway(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
+	answering(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
 		requests.Add(1)
 		return taken(req), nil
 	})
@@ -225,7 +225,7 @@ func TestProducerClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answering := gateway(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) { return taken(req), nil })
+	answers := answering(t, conn.NC, func(req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) { return taken(req), nil })
 	drained := hand(t, p, "s", &api.Observation{Id: "a"})
 	if err := c.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -238,10 +238,10 @@ func TestProducerClose(t *testing.T) {
 	if _, err := p.Observe(t.Context(), "s", &api.Observation{}); err == nil {
 		t.Error("a closed producer took an observation")
 	}
-	if err := answering.Unsubscribe(); err != nil {
+	if err := answers.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	gateway(t, conn.NC, func(*api.ObserveRequest) (*api.ObserveResponse, *wire.Error) { return nil, nil })
+	answering(t, conn.NC, func(*api.ObserveRequest) (*api.ObserveResponse, *wire.Error) { return nil, nil })
 	if p, err = c.Producer(client.ProducerConfig{}); err != nil {
 		t.Fatal(err)
 	}
