@@ -185,17 +185,24 @@ func testForget(t *testing.T) {
 
 func testCreate(t *testing.T) {
 	args := []string{"create", "made", "--dim", "3", "--metric", "l2", "--vectors", "f16", "--engine", "exact"}
-	contains(t, engram(t, args...), "made created: dimension 3, metric l2, vectors f16, engine exact, embedder none, in shard ")
+	contains(t, engram(t, args...), "made created: dimension 3, metric l2, vectors f16, engine exact, embedder none, quota none, in shard ")
 	contains(t, engram(t, args...), "made is there already: dimension 3, metric l2")
 	type created struct {
 		definition
-		Created bool `json:"created"`
+		Created  bool               `json:"created"`
+		Revision int                `json:"revision"`
+		Quota    map[string]float64 `json:"quota"`
 	}
 	c := decode[created](t, engram(t, append(args, "--json")...))
 	if c.Created || c.Space != "made" || c.Dimension != 3 || c.Metric != "l2" || c.Vectors != "f16" || c.Engine != "exact" || c.Embedder != "none" || c.Generation != 1 {
 		t.Errorf("%+v", c)
 	}
 	contains(t, fails(t, exitFailure, "create", "made", "--metric", "dot"), "engram: conflict (metric): space \"made\" has the metric l2, and the request says dot")
+	contains(t, engram(t, "create", "made", "--quota-observations", "500", "--quota-stored", "1000"), "quota 500/s and 1,000 stored")
+	if c = decode[created](t, engram(t, "create", "made", "--quota-observations", "0", "--json")); len(c.Quota) != 1 || c.Quota["stored_observations"] != 1000 {
+		t.Errorf("%+v", c)
+	}
+	contains(t, engram(t, "status"), "QUOTA", "1,000 stored")
 	contains(t, engram(t, "create", "worded", "--embedder", "lexical", "--dim", "16"), "embedder lexical")
 	engram(t, "observe", "made", "--id", "a", "--embedding", "[0,3,0]", "--ack", "searchable")
 	if r := decode[recalled](t, engram(t, "recall", "made", "--embedding", "[0,1,0]", "--json")); len(r.Hits) != 1 || *r.Hits[0].Score != -4 {

@@ -22,7 +22,8 @@ type shardState struct {
 	memory  *budget // of what is in flight in all shards
 
 	mu       sync.Mutex
-	last     uint64 // highest stream sequence known
+	last     uint64 // highest stream sequence of what this gateway wrote
+	heardEnd uint64 // highest that others spoke of; it may be of what is in flight here
 	applied  uint64 // of the most advanced copy that speaks; while none does, the highest that was known
 	ahead    uint64 // what that copy has searchable behind applied
 	copies   map[string]copyState
@@ -30,6 +31,7 @@ type shardState struct {
 	bytes    int // of those
 	shares   shares
 	drain    float64
+	commit   float64   // entries a second that the log takes in full batches, 0 for unknown
 	active   bool      // normal observations are taken from spaces under their share alone
 	full     bool      // high ones were refused, too
 	heard    time.Time // when a worker last spoke of the shard
@@ -67,8 +69,8 @@ func (s *shardState) room() float64 {
 	return float64(s.cfg.Capacity)
 }
 
-// floor is the share of capacity that normal observations have for themselves where high ones flood the shard. It is half
-// of what the index workers give them of their time then (queue.Weight).
+// floor is the share of capacity beyond it that spaces with little outstanding have for themselves where others fill the shard,
+// high observations above all. The worker's queue has as much room.
 const floor = 0.05
 
 // normalLimit is the lag up to which normal observations are taken at all, and threshold the one from which on only
@@ -77,9 +79,10 @@ const floor = 0.05
 func (s *shardState) normalLimit() float64 { return (1 - s.reserved) * s.room() }
 func (s *shardState) threshold() float64   { return min(s.cfg.Activate*s.room(), s.normalLimit()) }
 
-// lag returns last + in flight - applied, less what is searchable behind applied; mu is held.
+// lag returns last + in flight - applied, less what is searchable behind applied; mu is held. What others wrote since is
+// counted where it is more than what is in flight: that may be in the log already, and is not to count twice.
 func (s *shardState) lag() uint64 {
-	total, done := s.last+uint64(s.inFlight), s.applied+s.ahead
+	total, done := max(s.last+uint64(s.inFlight), s.heardEnd), s.applied+s.ahead
 	if total <= done {
 		return 0
 	}
@@ -118,7 +121,7 @@ func (s *shardState) behind(l load) *wire.Error {
 	s.turn()
 	lag := float64(s.lag())
 	if lag == 0 || l.high && s.admitsHigh(l, lag) || !l.high && s.admitsNormal(l, lag) {
-		return nil
+		return s.crowded(l)
 	}
 	s.refused(l.high)
 	e := wire.Errorf(wire.CodeBackpressure, "", "the shard is %d observations behind, of %d that it may be; send the request again later",
@@ -127,25 +130,59 @@ func (s *shardState) behind(l load) *wire.Error {
 	return e
 }
 
+const (
+	// commitWait is how much may wait for the log, in time: what waits longer would only be late, or past its deadline.
+	commitWait = 1.0
+	// commitFew is how many entries may always wait.
+	commitFew = 1000
+)
+
+// commits notes how long the log took for a batch.
+func (s *shardState) commits(n int, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rate := float64(n) / max(took.Seconds(), 1e-4)
+	if s.commit > 0 {
+		rate = s.commit + .2*(rate-s.commit)
+	}
+	s.commit = rate
+}
+
+// crowded refuses what the log would not take in time: once more waits for it than it takes in commitWait, a space may have
+// no more on its way than its share of that; mu is held.
+func (s *shardState) crowded(l load) *wire.Error {
+	most := max(s.commit*commitWait, commitFew)
+	if s.commit == 0 || float64(s.inFlight+l.n) <= most {
+		return nil
+	}
+	if float64(s.shares.flight(l.space)+l.n) <= most/float64(s.shares.count()+1) {
+		return nil
+	}
+	e := wire.Errorf(wire.CodeBackpressure, "", "%d observations wait for the log of their shard, which takes %.0f a second; send the request again later", s.inFlight, s.commit)
+	e.RetryAfter = time.Duration(math.Min(math.Max(float64(s.inFlight)/s.commit/2, .01), 10) * float64(time.Second))
+	return e
+}
+
 // commitTime is when to come back to a gateway whose memory is full: what fills it is written to the log, which does not
 // wait for the workers.
 const commitTime = 100 * time.Millisecond
 
-// admitsHigh: up to the capacity. Where high observations have taken all but the floor by themselves, the rest is for spaces
-// that want less than is left, so that one that floods does not keep all others out; mu is held.
+// admitsHigh: up to the capacity; mu is held.
 func (s *shardState) admitsHigh(l load, lag float64) bool {
-	n, room := float64(l.n), s.room()
-	if lag+n > room {
-		return false
-	}
-	return s.shares.outstandingHigh()+n <= (1-floor)*room || s.shares.of(l.space)+n <= room-lag-n
+	return lag+float64(l.n) <= s.room() || s.admitsLittle(l, lag)
+}
+
+// admitsLittle: into the floor, where a space may have no more than it leaves; mu is held.
+func (s *shardState) admitsLittle(l load, lag float64) bool {
+	n := float64(l.n)
+	return s.shares.of(l.space)+n <= (1+floor)*s.room()-lag-n
 }
 
 // admitsNormal: up to the threshold, from where on backpressure is active until the lag has come down to the recovery
 // share. While it is, a space may have no more outstanding than its fair share of the threshold, reckoned with one space more
 // than there are, and no more than it leaves below the limit: so those that have little pass by those that have much, and
-// however many there are, something is left for the next one. Where high observations flood, the floor is left, and is
-// shared the same way; mu is held.
+// however many there are, something is left for the next one. Where high observations fill what is above the limit, the floor
+// is left, and is shared the same way; mu is held.
 func (s *shardState) admitsNormal(l load, lag float64) bool {
 	n := float64(l.n)
 	if lag+n > s.threshold() {
@@ -158,7 +195,7 @@ func (s *shardState) admitsNormal(l load, lag float64) bool {
 	if own <= s.threshold()/float64(s.shares.count()+1) && own <= s.normalLimit()-lag-n {
 		return true
 	}
-	return lag+n <= s.room() && own <= floor*s.room()-s.shares.outstandingNormal()
+	return lag+n > s.normalLimit() && s.admitsLittle(l, lag)
 }
 
 // fitsBytes: above half of what may wait for the commit, a space may have no more than what is left; mu is held.
@@ -216,7 +253,7 @@ func (s *shardState) turn() {
 func (s *shardState) retryAfter(l load) time.Duration {
 	excess := float64(s.lag()) - s.cfg.Recover*s.room()
 	if l.high {
-		excess = float64(s.lag()) + float64(l.n) - (1-floor)*s.room()
+		excess = float64(s.lag()) + float64(l.n) - s.normalLimit()
 	}
 	if s.drain < 1 {
 		return time.Second
@@ -312,7 +349,7 @@ func (s *shardState) incarnation(created int64) (current bool) {
 	defer s.mu.Unlock()
 	if created > s.created {
 		if s.created != 0 {
-			s.last, s.applied, s.ahead, s.copies = 0, 0, 0, nil
+			s.last, s.heardEnd, s.applied, s.ahead, s.copies = 0, 0, 0, 0, nil
 			s.shares.restart()
 		}
 		s.created = created
@@ -349,7 +386,10 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 	if c := s.copies[worker]; c.applied == s.applied {
 		s.shares.hear(st)
 	}
-	s.last = max(s.last, st.GetLastSequence())
+	s.heardEnd = max(s.heardEnd, st.GetLastSequence())
+	if s.inFlight == 0 {
+		s.last = max(s.last, s.heardEnd) // what comes next counts on top of it
+	}
 	s.capacity = int(st.GetCapacity())
 	s.reserved = float64(st.GetHighReserved()) / float64(max(st.GetCapacity(), 1))
 	if st.GetDrainRate() > 0 {
@@ -364,7 +404,7 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 func (s *shardState) asked(acked, last uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = max(s.last, last)
+	s.heardEnd = max(s.heardEnd, last)
 	if now.Sub(s.heard) > silence {
 		s.applied, s.ahead = max(s.applied, acked), 0
 		s.shares.hear(&api.ShardStatus{Applied: s.applied})

@@ -27,7 +27,7 @@ type group struct {
 // batcher appends the groups of one shard to its log, one atomic batch at a time: while one commits, the next one
 // fills. So the order of each space and priority is kept, a lonely observation does not wait for company beyond MaxDelay, and under load
 // the batches grow by themselves to what a commit takes. What waits is taken in turns between the spaces, and high groups go
-// first: a client that needs an order between its priorities waits for the acknowledgement.
+// first, though one entry in queue.Weight is normal while both wait: a client that needs an order between its priorities waits for the acknowledgement.
 type batcher struct {
 	js    jetstream.JetStream
 	cfg   BatchConfig
@@ -36,6 +36,7 @@ type batcher struct {
 	mu     sync.Mutex
 	normal *queue.Fair[string, *group]
 	high   *queue.Fair[string, *group]
+	ahead  int // entries that high took since normal had its part
 	count  int
 	closed bool
 	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
@@ -129,20 +130,33 @@ func (b *batcher) take() []*group {
 	var batch []*group
 	entries, bytes := 0, 0
 	for {
-		lane := b.high
-		if lane.Len() == 0 {
-			lane = b.normal
-		}
+		lane := b.lane()
 		g, _, ok := lane.Peek()
 		if !ok || len(batch) > 0 && (entries+len(g.entries) > b.cfg.MaxSize || bytes+g.bytes > b.cfg.MaxBytes) {
 			break
 		}
 		lane.Pop()
+		if lane == b.high {
+			b.ahead = min(b.ahead+len(g.entries), (queue.Weight-1)*bus.MaxAtomicBatch)
+		} else {
+			b.ahead = max(b.ahead-(queue.Weight-1)*len(g.entries), 0)
+		}
 		batch = append(batch, g)
 		entries, bytes = entries+len(g.entries), bytes+g.bytes
 	}
 	b.count -= entries
 	return batch
+}
+
+// lane is the one whose turn it is; mu is held.
+func (b *batcher) lane() *queue.Fair[string, *group] {
+	if b.high.Len() == 0 {
+		return b.normal
+	}
+	if g, _, ok := b.normal.Peek(); ok && b.ahead >= (queue.Weight-1)*len(g.entries) {
+		return b.normal
+	}
+	return b.high
 }
 
 // errExpired is the outcome of a group whose deadline passed before its batch was sent: it is not in the log.
@@ -174,8 +188,12 @@ func (b *batcher) publish(batch []*group) {
 		return
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	start := time.Now()
 	out := bus.PublishAll(ctx, b.js, entries)
 	cancel()
+	if len(entries) >= b.cfg.MaxSize/2 { // a small batch says little of what a commit takes
+		b.state.commits(len(entries), time.Since(start))
+	}
 	for _, g := range live {
 		b.settle(g, out[:len(g.entries)])
 		out = out[len(g.entries):]

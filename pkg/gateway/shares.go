@@ -13,13 +13,12 @@ type shares struct {
 	// committed is what stands in the log behind fetched, in order.
 	committed []committed
 	first     int // those before it are fetched
-	// high and normal are the observations of spaces, by priority.
-	high, normal int
-	heard        heard
+	heard     heard
 }
 
 type share struct {
 	outstanding int
+	flight      int // of those, in flight
 	bytes       int // in flight
 }
 
@@ -27,14 +26,12 @@ type committed struct {
 	space string
 	n     int
 	last  uint64
-	high  bool
 }
 
 // heard is a worker's word on what it has fetched.
 type heard struct {
-	backlogs     map[string]int // the largest
-	spaces       int
-	high, normal int
+	backlogs map[string]int // the largest
+	spaces   int
 }
 
 func newShares() shares { return shares{spaces: map[string]*share{}} }
@@ -47,9 +44,13 @@ func (s *shares) of(space string) float64 {
 	return float64(n)
 }
 
-// outstandingHigh and outstandingNormal are what all spaces have, by priority.
-func (s *shares) outstandingHigh() float64   { return float64(s.high + s.heard.high) }
-func (s *shares) outstandingNormal() float64 { return float64(s.normal + s.heard.normal) }
+// flight is how many of a space's are in flight.
+func (s *shares) flight(space string) int {
+	if own := s.spaces[space]; own != nil {
+		return own.flight
+	}
+	return 0
+}
 
 func (s *shares) bytesOf(space string) int {
 	if own := s.spaces[space]; own != nil {
@@ -76,16 +77,8 @@ func (s *shares) add(l load) {
 		s.spaces[l.space] = own
 	}
 	own.outstanding += l.n
+	own.flight += l.n
 	own.bytes += l.bytes
-	s.total(l.high, l.n)
-}
-
-func (s *shares) total(high bool, n int) {
-	if high {
-		s.high += n
-	} else {
-		s.normal += n
-	}
 }
 
 // settle ends the flight of what add counted: n of it now stand in the log, the last at a sequence.
@@ -94,16 +87,16 @@ func (s *shares) settle(l load, n int, last uint64) {
 		return
 	}
 	s.spaces[l.space].bytes -= l.bytes
-	s.remove(l.space, l.high, l.n-n)
+	s.spaces[l.space].flight -= l.n
+	s.remove(l.space, l.n-n)
 	if n > 0 {
-		s.committed = append(s.committed, committed{l.space, n, last, l.high})
+		s.committed = append(s.committed, committed{l.space, n, last})
 	}
 }
 
-func (s *shares) remove(space string, high bool, n int) {
+func (s *shares) remove(space string, n int) {
 	own := s.spaces[space]
 	own.outstanding -= n
-	s.total(high, -n)
 	if own.outstanding == 0 && own.bytes == 0 {
 		delete(s.spaces, space)
 	}
@@ -113,7 +106,7 @@ func (s *shares) remove(space string, high bool, n int) {
 func (s *shares) pass(fetched uint64) {
 	for s.first < len(s.committed) && s.committed[s.first].last <= fetched {
 		c := &s.committed[s.first]
-		s.remove(c.space, c.high, c.n)
+		s.remove(c.space, c.n)
 		*c = committed{}
 		s.first++
 	}
@@ -135,8 +128,7 @@ func (s *shares) restart() {
 // hear takes a worker's word.
 func (s *shares) hear(st *api.ShardStatus) {
 	s.pass(max(st.GetFetched(), st.GetApplied()))
-	h := heard{spaces: int(st.GetWaitingSpaces()), high: int(st.GetDepthHigh())}
-	h.normal = max(int(st.GetDepth())-h.high, 0)
+	h := heard{spaces: int(st.GetWaitingSpaces())}
 	if all := st.GetBacklogs(); len(all) > 0 {
 		h.backlogs = make(map[string]int, len(all))
 		for _, b := range all {

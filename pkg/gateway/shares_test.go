@@ -183,19 +183,16 @@ func TestFloodThroughOtherGateways(t *testing.T) {
 // High floods do not keep normal observations out, nor high ones of another space.
 func TestNormalMovesWhileHighFloods(t *testing.T) {
 	s := newSimulated(t)
-	taken := 0
+	s.flood("before", 100, false) // its backlog is not the others' fault
 	for range 100 {
 		s.flood("high", 50, true)
-		if s.try("normal", 10, false) == nil {
-			taken++
+		if err := s.try("normal", 2, false); err != nil {
+			t.Fatalf("a normal one of a quiet space: %v", err)
 		}
 		if err := s.try("other", 1, true); err != nil {
 			t.Fatalf("a high one of a quiet space: %v", err)
 		}
 		s.drain(500)
-	}
-	if taken < 50 {
-		t.Errorf("%d of 100 normal requests were taken", taken)
 	}
 }
 
@@ -228,8 +225,25 @@ func TestSharesComeOutEven(t *testing.T) {
 		}
 	}
 	s.heartbeat("w", &api.ShardStatus{Applied: s.next, Fetched: s.next, Capacity: 10_000}, time.Now())
-	if sh := &s.shares; len(sh.spaces) != 0 || sh.high != 0 || sh.normal != 0 || len(sh.committed) != 0 || s.inFlight != 0 || s.bytes != 0 || s.memory.used.Load() != 0 {
+	if sh := &s.shares; len(sh.spaces) != 0 || len(sh.committed) != 0 || s.inFlight != 0 || s.bytes != 0 || s.memory.used.Load() != 0 {
 		t.Errorf("left: %+v, %d in flight with %d bytes", sh, s.inFlight, s.bytes)
+	}
+}
+
+// What the log would not take in time is refused, but of spaces with little on its way.
+func TestSlowLog(t *testing.T) {
+	s := newSimulated(t)
+	s.commits(500, 250*time.Millisecond)
+	taken := 0
+	var err *wire.Error
+	for ; err == nil; taken += 100 {
+		err = s.admit(load{space: "flood", n: 100, bytes: 100})
+	}
+	if taken -= 100; taken != 2_000 || err.Code != wire.CodeBackpressure || err.RetryAfter != 500*time.Millisecond {
+		t.Errorf("%d on their way to a log of 2,000 a second, then %v", taken, err)
+	}
+	if err := s.admit(load{space: "quiet", n: 10, bytes: 10}); err != nil {
+		t.Error(err)
 	}
 }
 

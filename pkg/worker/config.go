@@ -160,7 +160,7 @@ func (c *Config) validate() error {
 		}
 	}
 	check(c.NumWorkers > 0 && c.NumWorkers <= 1024, "num_workers is %d; it can be 1 to 1024", c.NumWorkers)
-	check(c.Queue.Capacity > 0 && c.Queue.Capacity <= queue.MaxCapacity, "queue.capacity is %d; it can be 1 to %d", c.Queue.Capacity, queue.MaxCapacity)
+	check(c.Queue.Capacity > 0 && c.Queue.Capacity <= maxCapacity, "queue.capacity is %d; it can be 1 to %d", c.Queue.Capacity, maxCapacity)
 	check(c.Queue.MaxBytes >= 4<<20, "queue.max_bytes is %d; it must be at least 4 MiB", c.Queue.MaxBytes)
 	check(c.Queue.HighPriorityRatio >= 0 && c.Queue.HighPriorityRatio < 1, "queue.high_priority_ratio is %v; it can be 0 to below 1", c.Queue.HighPriorityRatio)
 	check(c.MinBatch > 0 && c.MinBatch <= c.MaxBatch && c.MaxBatch <= maxBatch, "min_batch_size is %d and max_batch_size %d; want 0 < min <= max <= %d", c.MinBatch, c.MaxBatch, maxBatch)
@@ -191,6 +191,9 @@ const (
 	maxBatch   = 100_000
 	maxRecalls = 1 << 16
 )
+
+// maxCapacity leaves room for what the queue holds beyond it.
+const maxCapacity = queue.MaxCapacity - queue.MaxCapacity/beyond
 
 // maxGraphRows is what can be scanned in about a second.
 const maxGraphRows = 10_000_000

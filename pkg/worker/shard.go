@@ -75,18 +75,23 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 }
 
 func (w *Worker) newShard(number int) (*shard, error) {
-	lanes, err := queue.New[*task](w.Config.Queue.Capacity)
+	places := w.Config.Queue.Capacity + w.Config.Queue.Capacity/beyond
+	lanes, err := queue.New[*task](places)
 	if err != nil {
 		return nil, err
 	}
 	return &shard{
 		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
-		mark: newWatermark(w.Config.Queue.Capacity, w.Config.Queue.MaxBytes, 0), lanes: lanes,
+		mark: newWatermark(places, w.Config.Queue.MaxBytes, 0), lanes: lanes,
 		mailboxes: map[any]*mailbox{}, turns: newTurns(), gone: map[string]uint64{},
 		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
 	}, nil
 }
+
+// beyond is the part of the capacity that the queue holds beyond it: what gateways admit of spaces with little where others
+// fill the shard.
+const beyond = 20
 
 // view makes a store the shard's. What is said of how far it is goes back before it is seen.
 func (s *shard) view(store *vecstore.Shard) {
