@@ -66,7 +66,7 @@ func (g *generation) sample(c *codec, rows uint32) iter.Seq[[]float32] {
 				continue
 			}
 			code, info := g.tail.code(row)
-			c.natural(natural, code)
+			vector.U4Components(natural, code)
 			vector.DequantizeI8(v, natural, info.scale)
 			if !yield(v) {
 				return

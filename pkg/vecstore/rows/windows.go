@@ -15,7 +15,9 @@ import (
 // large log is not all of the machine's.
 const (
 	windowBytes = 4 << 20 // a multiple of vfs.PageSize
-	// windowReads is how many reads a window must have seen between two coolings to be mapped.
+	// windowReads is how many reads a window must have seen between two coolings to be mapped, where there is room for all;
+	// where there is room for a part, the others are as many times more. So a log that is read everywhere alike, and has
+	// hardly any of its records in what could be mapped, does not take memory for it.
 	windowReads = 256
 )
 
@@ -24,6 +26,7 @@ type Maps struct {
 	window int64 // bytes of a window
 	limit  int64
 	bytes  atomic.Int64
+	whole  atomic.Int64  // bytes of all windows that could be mapped
 	now    atomic.Uint32 // the time of the last cooling, in coolingUnit
 }
 
@@ -54,6 +57,11 @@ func (m *Maps) take() bool {
 }
 
 func (m *Maps) give() { m.bytes.Add(-m.window) }
+
+// reads is how many a window must have seen to be mapped.
+func (m *Maps) reads() uint32 {
+	return windowReads * uint32(max(1, m.whole.Load()/max(m.limit, m.window)))
+}
 
 // windows are those of a segment.
 type windows struct {
@@ -90,8 +98,9 @@ func (w *windows) grown(length int64) {
 		return
 	}
 	n := uint32(min(length/w.maps.window, int64(len(w.all))))
-	if n > w.complete.Load() {
+	if before := w.complete.Load(); n > before {
 		w.complete.Store(n)
+		w.maps.whole.Add(int64(n-before) * w.maps.window)
 	}
 }
 
@@ -136,7 +145,7 @@ func (w *windows) prefetch(n int, offset int64) {
 
 // enter counts a read of a window that is not mapped, and maps it if there were enough of them and there is room.
 func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
-	if win.reads.Add(1) != windowReads || !w.maps.take() {
+	if n := win.reads.Add(1); n%windowReads != 0 || n < w.maps.reads() || !w.maps.take() {
 		return nil
 	}
 	mapping, err := seg.Map(i*w.maps.window, w.maps.window)
@@ -180,6 +189,7 @@ func (w *windows) close() (err error) {
 	if w == nil {
 		return nil
 	}
+	w.maps.whole.Add(-int64(w.complete.Load()) * w.maps.window)
 	for i := range w.all {
 		if m := w.all[i].mapped.Swap(nil); m != nil {
 			err = errors.Join(err, m.release(w.maps))

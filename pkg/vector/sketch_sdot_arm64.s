@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// The kernel of NEON with the dot product instructions for rows of bit planes. A byte that has the bit becomes -1, by
+// The kernel of NEON with the dot product instructions for rows of sketches. A byte that has the bit becomes -1, by
 // which SDOT multiplies. The assembler does not know this by name:
 //
 //	SDOT Vd.4S, Vn.16B, Vm.16B   four products added to each int32
@@ -20,18 +20,17 @@
 	VEOR V4.B16, V4.B16, V4.B16 \
 	VEOR V5.B16, V5.B16, V5.B16
 
-// func dotPlanesSDOT(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
-TEXT ·dotPlanesSDOT(SB), NOSPLIT, $0-56
+// func dotSketchSDOT(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
+TEXT ·dotSketchSDOT(SB), NOSPLIT, $0-48
 	MOVD q+0(FP), R0
-	MOVD width+8(FP), R2
-	MOVD planes+16(FP), R4
-	MOVD rows+24(FP), R1
-	MOVD out+32(FP), R3
-	MOVD count+40(FP), R5
-	MOVD ahead+48(FP), R6
+	MOVD width+8(FP), R7
+	MOVD rows+16(FP), R1
+	MOVD out+24(FP), R3
+	MOVD count+32(FP), R5
+	MOVD ahead+40(FP), R6
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 
-#include "planes_gather_arm64.h"
+#include "sketch_list_arm64.h"
 
 	RET

@@ -8,40 +8,36 @@ import (
 	"testing"
 )
 
-// planeCode is a code with its factors.
-type planeCode struct {
-	dim          int
-	sketch, rest []byte
-	f1, f4       float32
+// u4Code is a code with its factors and its sketch.
+type u4Code struct {
+	dim             int
+	code, sketch    []byte
+	bySign, byLevel float32
 }
 
-func (l level) planeCode(v []float32) planeCode {
+func (l level) u4Code(v []float32) u4Code {
 	// What stood there before must not matter.
-	width := PlaneWidth(len(v))
-	c := planeCode{dim: len(v), sketch: bytes.Repeat([]byte{0x5a}, width), rest: bytes.Repeat([]byte{0xa5}, 3*width)}
-	c.f1, c.f4 = l.QuantizePlanes(c.sketch, c.rest, v)
+	c := u4Code{dim: len(v), code: bytes.Repeat([]byte{0x5a}, U4Width(len(v))), sketch: bytes.Repeat([]byte{0xa5}, SketchWidth(len(v)))}
+	c.bySign, c.byLevel = l.QuantizeU4(c.code, v)
+	SketchU4(c.sketch, c.code)
 	return c
 }
 
 // estimates returns the two estimates of the inner product of q and the vector of c, as a search computes them.
-func (c planeCode) estimates(l level, q []int8) (e1, e4 float64) {
-	query, width, sum := make([]int8, PlaneQuerySize(c.dim)), len(c.sketch), SumI8(q)
-	PlaneQuery(query, q)
-	var p0, r [1]int32
-	l.DotPlanesList(query, width, 1, []*byte{&c.sketch[0]}, 0, width, []uint32{0}, p0[:])
-	l.DotPlanesList(query, width, 3, []*byte{&c.rest[0]}, 0, 3*width, []uint32{0}, r[:])
-	e1 = float64(c.f1) * float64(2*p0[0]-sum)
-	e4 = float64(c.f4) * float64(2*(8*p0[0]+r[0])-15*sum)
-	return e1, e4
+func (c u4Code) estimates(l level, q []int8) (bySign, byLevel float64) {
+	query, sum := make([]int8, U4QuerySize(c.dim)), plainDot(q, filled(c.dim, 1))
+	U4Query(query, q)
+	var dot [1]int32
+	l.DotSketchList(query, len(c.sketch), []*byte{&c.sketch[0]}, 0, len(c.sketch), []uint32{0}, dot[:])
+	bySign = float64(c.bySign) * float64(2*dot[0]-sum)
+	l.DotU4List(query, len(c.code), []*byte{&c.code[0]}, 0, len(c.code), []uint32{0}, dot[:])
+	return bySign, float64(c.byLevel) * float64(2*dot[0]-15*sum)
 }
 
 // number returns the number u of a component, by the definition of the layout.
-func (c planeCode) number(i int) int {
-	u := planeBit(c.sketch, c.dim, i)
-	for width := len(c.sketch); len(c.rest) > 0; c.rest = c.rest[width:] {
-		u = 2*u + planeBit(c.rest[:width], c.dim, i)
-	}
-	return u
+func (c u4Code) number(i int) int {
+	at, shift := u4Place(c.dim, i)
+	return int(c.code[at]) >> shift & 15
 }
 
 // vectors are vectors of all shapes: spread as they should be, not at all, and far from each other in magnitude.
@@ -68,12 +64,12 @@ func vectors(rng *rand.Rand, dim int) [][]float32 {
 	return [][]float32{gaussian(rng, dim), oneHot, constant, wide, zeros, scaled(1e-20), scaled(1e-36), scaled(1e37)}
 }
 
-func TestPlanesQuantize(t *testing.T) {
+func TestU4Quantize(t *testing.T) {
 	forLevels(t, func(t *testing.T, l level) {
 		rng := rand.New(rand.NewPCG(1, 1))
-		for _, dim := range planeDims() {
+		for _, dim := range u4Dims() {
 			for kind, v := range vectors(rng, dim) {
-				checkQuantized(t, l.planeCode(v), v, kind)
+				checkQuantized(t, l.u4Code(v), v, kind)
 			}
 		}
 	})
@@ -81,7 +77,7 @@ func TestPlanesQuantize(t *testing.T) {
 
 // checkQuantized compares a code with the definition, in float64. A component that is next to a border may be on either
 // side of it.
-func checkQuantized(t *testing.T, c planeCode, v []float32, kind int) {
+func checkQuantized(t *testing.T, c u4Code, v []float32, kind int) {
 	t.Helper()
 	var square, abs, leveled float64
 	for _, x := range v {
@@ -89,33 +85,27 @@ func checkQuantized(t *testing.T, c planeCode, v []float32, kind int) {
 		abs += math.Abs(float64(x))
 	}
 	step := 0.335 * math.Sqrt(square/float64(len(v)))
-	ones := 0
+	total := 0
 	for i, x := range v {
 		u := c.number(i)
-		ones += u & 1
+		total += u
 		w := float64(x) / step
 		near := 1e-6 * math.Abs(w)
 		if low, high := cell(w-near), cell(w+near); u < low || u > high {
 			t.Fatalf("dimension %d, vector %d: component %d, %v steps, is %d, want %d", len(v), kind, i, w, u, low)
 		}
-		if (u >= 8) != (x >= 0) {
-			t.Fatalf("dimension %d, vector %d: component %d, %v, is %d", len(v), kind, i, x, u)
-		}
 		leveled += float64(x) * float64(2*u-15)
 	}
-	for _, f := range [][2]float64{{float64(c.f1), square / abs}, {float64(c.f4), square / leveled}} {
+	for _, f := range [][2]float64{{float64(c.bySign), square / abs}, {float64(c.byLevel), square / leveled}} {
 		if math.Abs(f[0]-f[1]) > 1e-5*f[1] {
 			t.Fatalf("dimension %d, vector %d: a factor is %v, want %v", len(v), kind, f[0], f[1])
 		}
 	}
-	set := 0
-	for _, x := range c.rest[2*len(c.sketch):] {
-		for ; x != 0; x &= x - 1 {
-			set++
-		}
+	for _, x := range c.code {
+		total -= int(x&15) + int(x>>4)
 	}
-	if set != ones {
-		t.Fatalf("dimension %d, vector %d: %d bits of a plane are set, and components have %d", len(v), kind, set, ones)
+	if total != 0 {
+		t.Fatalf("dimension %d, vector %d: there are numbers where there are no components", len(v), kind)
 	}
 }
 
@@ -123,37 +113,38 @@ func cell(w float64) int {
 	return int(max(0, min(15, math.Floor(w)+8)))
 }
 
-func TestPlanesQuantizeSameOnAllLevels(t *testing.T) {
+func TestU4QuantizeSameOnAllLevels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
-	for _, dim := range planeDims() {
+	for _, dim := range u4Dims() {
 		for kind, v := range vectors(rng, dim) {
-			want := generic.planeCode(v)
+			want := generic.u4Code(v)
 			for _, l := range levels() {
-				checkSameCode(t, l, l.planeCode(v), want, kind)
+				checkSameCode(t, l, l.u4Code(v), want, kind)
 			}
 		}
 	}
 }
 
-func checkSameCode(t *testing.T, l level, got, want planeCode, kind int) {
+func checkSameCode(t *testing.T, l level, got, want u4Code, kind int) {
 	t.Helper()
-	if got.f1 != want.f1 || got.f4 != want.f4 {
-		t.Fatalf("%s, dimension %d, vector %d: factors %v, %v, want %v, %v", l, want.dim, kind, got.f1, got.f4, want.f1, want.f4)
+	if got.bySign != want.bySign || got.byLevel != want.byLevel {
+		t.Fatalf("%s, dimension %d, vector %d: factors %v, %v, want %v, %v",
+			l, want.dim, kind, got.bySign, got.byLevel, want.bySign, want.byLevel)
 	}
-	if !bytes.Equal(got.sketch, want.sketch) || !bytes.Equal(got.rest, want.rest) {
+	if !bytes.Equal(got.code, want.code) {
 		t.Fatalf("%s, dimension %d, vector %d: codes differ", l, want.dim, kind)
 	}
 }
 
-func TestPlanesQuantizeNothing(t *testing.T) {
+func TestU4QuantizeNothing(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	forLevels(t, func(t *testing.T, l level) {
 		for _, dim := range []int{1, 40, 300} {
 			for _, x := range []float32{0, float32(math.Copysign(0, -1)), inf, -inf, nan, 1e-45} {
 				v := make([]float32, dim)
 				v[dim/2] = x
-				c := l.planeCode(v)
-				if c.f1 != 0 || c.f4 != 0 || slices.Max(c.sketch) != 0 || slices.Max(c.rest) != 0 {
+				c := l.u4Code(v)
+				if c.bySign != 0 || c.byLevel != 0 || slices.Max(c.code) != 0 {
 					t.Errorf("dimension %d, a component of %v: the code is %v", dim, x, c)
 				}
 			}
@@ -161,18 +152,18 @@ func TestPlanesQuantizeNothing(t *testing.T) {
 	})
 }
 
-func TestPlanesUnpack(t *testing.T) {
+func TestU4Unpack(t *testing.T) {
 	forLevels(t, func(t *testing.T, l level) {
 		rng := rand.New(rand.NewPCG(3, 3))
-		for _, dim := range planeDims() {
-			c := l.planeCode(gaussian(rng, dim))
+		for _, dim := range u4Dims() {
+			c := l.u4Code(gaussian(rng, dim))
 			levels := make([]int8, dim)
 			for i := range levels {
 				levels[i] = int8(2*c.number(i) - 15)
 			}
-			want, got := make([]int8, PlaneQuerySize(dim)), codes(rng, PlaneQuerySize(dim))
-			PlaneQuery(want, levels)
-			l.UnpackPlanes(got, c.sketch, c.rest, dim)
+			want, got := make([]int8, U4QuerySize(dim)), codes(rng, U4QuerySize(dim))
+			U4Query(want, levels)
+			UnpackU4(got, c.code, dim)
 			if !slices.Equal(got, want) {
 				t.Fatalf("dimension %d: levels %v, want %v", dim, got, want)
 			}
@@ -180,31 +171,30 @@ func TestPlanesUnpack(t *testing.T) {
 	})
 }
 
-// TestPlanesEstimates compares estimates with the inner products, of unit vectors with a component in common. What a code
+// TestU4Estimates compares estimates with the inner products, of unit vectors with a component in common. What a code
 // loses is at a right angle to the vector and points anywhere, so that the error has a deviation of tan(a)*sin(b)/√dim, a
 // being the angle of the vector and its code, and b that of the query and the vector. The square of tan(a) is π/2-1 for
 // signs, and about 0.0117 for 16 levels, of which the mean squared error is 0.01154 (J. Max).
-func TestPlanesEstimates(t *testing.T) {
+func TestU4Estimates(t *testing.T) {
 	const pairs = 4000
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, dim := range []int{100, 384, 768} {
 		rotation := NewRotation(dim, 1)
-		var errors1, errors4 []float64
+		var bySign, byLevel []float64
 		for range pairs {
 			v, q := sparsePair(rng, dim)
 			rotation.Apply(v)
 			rotation.Apply(q)
-			code := active.planeCode(v)
 			query := make([]int8, dim)
 			scale := float64(QuantizeI8(query, q))
-			e1, e4 := code.estimates(active, query)
 			product := float64(Dot(q, v))
 			sine := math.Sqrt(1-product*product) / math.Sqrt(float64(dim))
-			errors1 = append(errors1, (e1*scale-product)/sine)
-			errors4 = append(errors4, (e4*scale-product)/sine)
+			e1, e4 := active.u4Code(v).estimates(active, query)
+			bySign = append(bySign, (e1*scale-product)/sine)
+			byLevel = append(byLevel, (e4*scale-product)/sine)
 		}
-		checkErrors(t, dim, errors1, math.Sqrt(math.Pi/2-1))
-		checkErrors(t, dim, errors4, math.Sqrt(0.0117))
+		checkErrors(t, dim, bySign, math.Sqrt(math.Pi/2-1))
+		checkErrors(t, dim, byLevel, math.Sqrt(0.0117))
 	}
 }
 
@@ -246,7 +236,7 @@ func checkErrors(t *testing.T, dim int, errors []float64, deviation float64) {
 	}
 }
 
-func FuzzPlanesQuantize(f *testing.F) {
+func FuzzU4Quantize(f *testing.F) {
 	f.Add([]byte{0, 0, 128, 63, 0, 0, 0, 64})
 	f.Add(bytes.Repeat([]byte{1, 2, 3, 64, 5, 6, 7, 192}, 40))
 	f.Add([]byte{0, 0, 128, 127, 0, 0, 0, 0})
@@ -258,15 +248,17 @@ func FuzzPlanesQuantize(f *testing.F) {
 		for i := range v {
 			v[i] = math.Float32frombits(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
 		}
-		want := generic.planeCode(v)
-		levelsOf := make([]int8, PlaneQuerySize(len(v)))
-		generic.UnpackPlanes(levelsOf, want.sketch, want.rest, len(v))
+		want := generic.u4Code(v)
 		for _, l := range levels() {
-			checkSameCode(t, l, l.planeCode(v), want, 0)
-			got := make([]int8, len(levelsOf))
-			l.UnpackPlanes(got, want.sketch, want.rest, len(v))
-			if !slices.Equal(got, levelsOf) {
-				t.Fatalf("%s, dimension %d: levels differ", l, len(v))
+			checkSameCode(t, l, l.u4Code(v), want, 0)
+		}
+		got := make([]int8, U4QuerySize(len(v)))
+		UnpackU4(got, want.code, len(v))
+		levels := make([]int8, len(v))
+		U4Components(levels, got)
+		for i, level := range levels {
+			if int(level) != 2*want.number(i)-15 {
+				t.Fatalf("dimension %d: component %d has level %d", len(v), i, level)
 			}
 		}
 	})

@@ -1,13 +1,12 @@
-// The body of DotPlanesList of both sets of kernels: R0 is the query, R2 the width, R4 the planes, R1 the addresses of the
-// rows, R3 where the sums go, R5 their count, R6 how many addresses ahead rows are asked for. The one that includes it
-// defines
+// The body of DotSketchList of both sets of kernels: R0 is the query, R7 the width, R1 the addresses of the rows, R3 where
+// the sums go, R5 their count, R6 how many addresses ahead rows are asked for. The one that includes it defines
 //
 //	LOW(mask, q, n)    adds the sixteen codes of q, which is Vn, where V16 has the bit of mask, to sums of its own
 //	HIGH(mask, q, n)   does so for V17
 //	FLUSH              adds these sums, of a block, to the four int32 of V0
 //
 // A row takes V0 for its sum, V16 and V17 for a block, V18..V21 for codes of the query and V24..V31 for the masks of bits
-// 0..7. Of the last bytes of a plane only as many are loaded as there are.
+// 0..7.
 
 // TWOROWS takes the rows of two bits of the query's block at R10.
 #define TWOROWS(bit, next) \
@@ -17,18 +16,11 @@
 	LOW(next, V20, 20) \
 	HIGH(next, V21, 21)
 
-// BLOCK takes a block of a plane, V16 and V17.
-#define BLOCK \
-	TWOROWS(V24, V25) \
-	TWOROWS(V26, V27) \
-	TWOROWS(V28, V29) \
-	TWOROWS(V30, V31) \
-	FLUSH
-
-// PREFETCH asks for the R7 bytes of the row at R9: for each 64th byte and the last. It destroys R9 and R11.
+// PREFETCH asks for the R7 bytes of the row at R9 and the 8 behind them, which callers keep what goes with it in: for each
+// 64th byte and the last. It destroys R9 and R11.
 #define PREFETCH(loop) \
 	ADD  R7, R9, R11     \
-	SUB  $1, R11, R11    \
+	ADD  $7, R11, R11    \
 loop: \
 	PRFM (R9), PLDL1KEEP \
 	ADD  $64, R9, R9     \
@@ -36,7 +28,6 @@ loop: \
 	BLT  loop            \
 	PRFM (R11), PLDL1KEEP
 
-	MUL   R2, R4, R7
 	VMOVI $1, V24.B16
 	VMOVI $2, V25.B16
 	VMOVI $4, V26.B16
@@ -55,45 +46,34 @@ first:
 	BLT  first
 
 row:
-	MOVD (R1)(R6<<3), R9
+	MOVD   (R1)(R6<<3), R9
 	PREFETCH(line)
 	MOVD.P 8(R1), R8
-	MOVD R4, R12
-	VEOR V0.B16, V0.B16, V0.B16
-
-plane:
-	VADD V0.S4, V0.S4, V0.S4
-	MOVD R0, R10
-	LSR  $5, R2, R11
-	CBZ  R11, short
+	MOVD   R0, R10
+	VEOR   V0.B16, V0.B16, V0.B16
+	LSR    $5, R7, R11
+	CBZ    R11, short
 
 block:
 	VLD1.P 32(R8), [V16.B16, V17.B16]
-	BLOCK
+	TWOROWS(V24, V25)
+	TWOROWS(V26, V27)
+	TWOROWS(V28, V29)
+	TWOROWS(V30, V31)
+	FLUSH
 	SUBS   $1, R11, R11
 	BNE    block
 
 short:
-	TST    $31, R2
-	BEQ    next
-	VEOR   V16.B16, V16.B16, V16.B16
-	VEOR   V17.B16, V17.B16, V17.B16
-	TBZ    $4, R2, eight
-	VLD1.P 16(R8), [V16.B16]
-	TBZ    $3, R2, last
-	FMOVD.P 8(R8), F17
-	B      last
+	// Half a block has the bits 0..3 of 16 bytes in their lower halves, and those of the next 16 in the upper ones.
+	TBZ   $4, R7, sum
+	VLD1  (R8), [V16.B16]
+	VUSHR $4, V16.B16, V17.B16
+	TWOROWS(V24, V25)
+	TWOROWS(V26, V27)
+	FLUSH
 
-eight:
-	FMOVD.P 8(R8), F16
-
-last:
-	BLOCK
-
-next:
-	SUBS $1, R12, R12
-	BNE  plane
-
+sum:
 	VADDV   V0.S4, V0
 	FMOVS.P F0, 4(R3)
 	SUBS    $1, R5, R5

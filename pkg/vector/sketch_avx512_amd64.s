@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// The kernel of AVX-512 BW and VNNI for rows of bit planes.
+// The kernel of AVX-512 BW and VNNI for rows of sketches.
 //
 // The 32 bytes of a block stand twice in a register, in the upper half shifted to the right by one bit. Thus bit 0 of its
 // 64 bytes selects among the first 64 codes of the query's block, that is among those of its rows 0 and 1, and after a
@@ -25,48 +25,26 @@ GLOBL halves<>(SB), RODATA|NOPTR, $64
 	VPANDQ   Z31, Z4, t   \
 	VPDPBUSD mem, t, acc
 
-// BLOCK adds the block of the query at AX, selected by the bits of Z4, to the sums Z0 and Z1.
-#define BLOCK \
-	VPSRLVW Z30, Z4, Z4        \
-	TWOROWS(0(AX), Z0, Z5)     \
-	VPSRLW  $2, Z4, Z4         \
-	TWOROWS(64(AX), Z1, Z6)    \
-	VPSRLW  $2, Z4, Z4         \
-	TWOROWS(128(AX), Z0, Z7)   \
-	VPSRLW  $2, Z4, Z4         \
-	TWOROWS(192(AX), Z1, Z8)
-
-// PREFETCH asks for the DX bytes of the row at R13: for each 64th byte and the last. It destroys R13 and BX.
+// PREFETCH is as for AVX2.
 #define PREFETCH(loop) \
-	LEAQ       -1(R13)(DX*1), BX \
+	LEAQ       7(R13)(DX*1), R12 \
 loop: \
 	PREFETCHT0 (R13)    \
 	ADDQ       $64, R13 \
-	CMPQ       R13, BX  \
+	CMPQ       R13, R12 \
 	JLT        loop     \
-	PREFETCHT0 (BX)
+	PREFETCHT0 (R12)
 
-// func dotPlanesVNNI(q *int8, width, planes int, rows *unsafe.Pointer, out *int32, count, ahead int)
-//
-// It goes as dotPlanesAVX2 does, but for the sums, which are int32 and never have to be widened.
-TEXT ·dotPlanesVNNI(SB), NOSPLIT, $0-56
-	MOVQ         width+8(FP), R12
-	MOVQ         R12, DX
-	IMULQ        planes+16(FP), DX
-	MOVQ         rows+24(FP), R9
-	MOVQ         out+32(FP), DI
-	MOVQ         ahead+48(FP), SI
+// func dotSketchVNNI(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
+TEXT ·dotSketchVNNI(SB), NOSPLIT, $0-48
+	MOVQ         width+8(FP), DX
+	MOVQ         rows+16(FP), R9
+	MOVQ         out+24(FP), DI
+	MOVQ         ahead+40(FP), SI
 	MOVL         $1, AX
 	VPBROADCASTB AX, Z31
 	VMOVDQU64    halves<>(SB), Z30
-	MOVQ         R12, R15
-	ANDQ         $31, R15
-	MOVQ         R15, CX
-	MOVQ         $1, AX
-	SHLQ         CX, AX
-	DECQ         AX
-	KMOVQ        AX, K1
-	MOVQ         count+40(FP), CX
+	MOVQ         count+32(FP), CX
 	XORQ         AX, AX
 
 first:
@@ -80,40 +58,42 @@ row:
 	MOVQ   (R9), R8
 	MOVQ   (R9)(SI*8), R13
 	PREFETCH(line)
-	MOVQ   planes+16(FP), R10
+	MOVQ   q+0(FP), AX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-
-plane:
-	VPADDD Z0, Z0, Z0
-	VPADDD Z1, Z1, Z1
-	MOVQ   q+0(FP), AX
-	MOVQ   R12, BX
-	ANDQ   $~31, BX
-	ADDQ   R8, BX
-	CMPQ   R8, BX
-	JGE    short
+	MOVQ   DX, BX
+	SUBQ   $32, BX
+	JLT    short
 
 block:
 	VBROADCASTI64X4 (R8), Z4
-	BLOCK
+	VPSRLVW         Z30, Z4, Z4
+	TWOROWS(0(AX), Z0, Z5)
+	VPSRLW          $2, Z4, Z4
+	TWOROWS(64(AX), Z1, Z6)
+	VPSRLW          $2, Z4, Z4
+	TWOROWS(128(AX), Z0, Z7)
+	VPSRLW          $2, Z4, Z4
+	TWOROWS(192(AX), Z1, Z8)
 	ADDQ            $256, AX
 	ADDQ            $32, R8
-	CMPQ            R8, BX
-	JLT             block
+	SUBQ            $32, BX
+	JGE             block
 
 short:
-	TESTQ      R15, R15
-	JZ         next
-	VMOVDQU8.Z (R8), K1, Y4
-	VSHUFI64X2 $0x44, Z4, Z4, Z4
-	BLOCK
-	ADDQ       R15, R8
+	// Half a block has the bits 0..3 of 16 bytes in their lower halves, and those of the next 16 in the upper ones.
+	ADDQ        $32, BX
+	JZ          sum
+	VMOVDQU     (R8), X4
+	VPSRLW      $4, X4, X5
+	VINSERTI128 $1, X5, Y4, Y4
+	VSHUFI64X2  $0x44, Z4, Z4, Z4
+	VPSRLVW     Z30, Z4, Z4
+	TWOROWS(0(AX), Z0, Z5)
+	VPSRLW      $2, Z4, Z4
+	TWOROWS(64(AX), Z1, Z6)
 
-next:
-	DECQ R10
-	JNZ  plane
-
+sum:
 	VPADDD        Z1, Z0, Z0
 	VEXTRACTI64X4 $1, Z0, Y1
 	VPADDD        Y1, Y0, Y0
