@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
@@ -323,6 +324,31 @@ func (x *graph) margin(q *query, row uint32) float32 {
 		return 2 * e
 	}
 	return e
+}
+
+// check looks for what nobody can follow: columns that are used as a killed process left them have no checksums, and may hold
+// numbers of what is not there. Linking is held.
+func (x *graph) check() error {
+	b, n := x.file.Chunks(), x.hnsw.Len()
+	for row := range n {
+		if slot := *b.UpperIndex(row) >> levelBits; slot+uint32(x.Level(row)) > b.Slots() {
+			return fmt.Errorf("%w: row %d has lists up to slot %d of %d", columns.ErrCorrupt, row, slot+uint32(x.Level(row)), b.Slots())
+		}
+	}
+	if row, level, ok := x.hnsw.EntryPoint(); ok && n > 0 && (row >= n || level != x.Level(row)) {
+		return fmt.Errorf("%w: the entry point is row %d of %d, in layer %d", columns.ErrCorrupt, row, n, level)
+	}
+	for row := range n {
+		for level := range x.Level(row) {
+			list := x.Upper(row, level+1)
+			for _, id := range list[1:][:min(int(list[0]), len(list)-1)] {
+				if id < n && x.Level(id) <= level {
+					return fmt.Errorf("%w: row %d has a link to row %d, which is not in layer %d", columns.ErrCorrupt, row, id, level+1)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Links implements hnsw.Memory.

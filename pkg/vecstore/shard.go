@@ -255,6 +255,25 @@ func (s *Shard) inspect(err error) error {
 	return err
 }
 
+// inspectGraph is inspect for what was met in the columns of a generation. Those that are damaged first are set aside: they are open,
+// and serve until the shard is opened again.
+func (s *Shard) inspectGraph(sp *space, g *generation, err error) error {
+	if err == nil {
+		return nil
+	}
+	before := s.damaged.Load()
+	_ = s.inspect(err)
+	x, ok := g.engine.Load().graph()
+	if !ok || before != nil || !errors.Is(err, columns.ErrCorrupt) && !errors.Is(err, vfs.ErrFault) {
+		return err
+	}
+	aside := x.file.Path() + asideMark
+	if rerr := s.opt.FS.Rename(x.file.Path(), aside); rerr != nil {
+		return errors.Join(err, fmt.Errorf("setting the damaged graph of space %q aside: %w", sp.def.Name, rerr))
+	}
+	return fmt.Errorf("the graph is set aside as %s and built again: %w", aside, err)
+}
+
 // Close takes a last checkpoint and closes the files, so that the next Open verifies them and can use all of them.
 // Searches that still run may fail with ErrClosed; the caller ends appending and applying before.
 func (s *Shard) Close() error {
