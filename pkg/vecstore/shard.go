@@ -215,7 +215,7 @@ func (s *Shard) Applied(through uint64) {
 func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
 	s.cool(now)
-	s.maintainer.tick(now)
+	s.maintainer.tick(s, now)
 	err := s.storeGivenUp()
 	if err == nil {
 		err = s.log.Checkpoint(now)

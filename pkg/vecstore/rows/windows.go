@@ -27,10 +27,12 @@ type Maps struct {
 	now    atomic.Uint32 // the time of the last cooling, in coolingUnit
 }
 
-// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how long they stay.
+// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how many of them they stay beside
+// the one that they were read in. That one began up to a unit before, and it takes until the next cooling: where there is one
+// every few seconds, a window stays for half a minute, and not for more than one.
 const (
 	coolingUnit = 10 * time.Second
-	idleUnits   = 6
+	idleUnits   = 4
 )
 
 // NewMaps allows so many bytes.
@@ -209,8 +211,8 @@ func (m *mapped) release(maps *Maps) error {
 	return m.Unmap()
 }
 
-// Cool lets go of what is mapped and has not been read for a minute. It is called every few seconds, while nothing else is
-// known of the time.
+// Cool lets go of what is mapped and has not been read for half a minute to a minute. It is called every few seconds: nothing
+// else is known of the time.
 func (l *Log) Cool(now time.Time) (err error) {
 	t := l.files.Load()
 	if t == nil || l.opt.Maps == nil {
