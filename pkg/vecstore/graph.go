@@ -159,7 +159,7 @@ func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	out.Code, out.Norm = all, norm
 	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
 	f := float64(all)
-	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))))
+	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, float64(f*f*squares)-vector.SumSquares(e.v)))))
 	out.Rounded = columns.BoundOf(c.missedByInt8(info.scale))
 }
 
@@ -223,6 +223,9 @@ func (x *graph) unpack(levels []int8, b *columns.Chunks, row uint32) {
 }
 
 // Estimates implements hnsw.Rows by the sketches.
+//
+// Here, in Distances and where rows are encoded, conversions keep a compiler from fusing a product and a sum, which rounds
+// differently: graphs are the same on every processor.
 func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
 	b, c := x.file.Chunks(), x.codec
 	scratch = scratch[:len(ids)]
@@ -231,7 +234,7 @@ func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
-			out[i] = q.Norm + info.Norm - 2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale
+			out[i] = q.Norm + info.Norm - float32(2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale)
 		}
 		return
 	}
@@ -255,7 +258,7 @@ func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []
 		levels := 2*(first[i]<<rest+scratch[i]) - (1<<planes-1)*q.Sum
 		dot := float32(levels) * info.Code * q.Scale
 		if out[i] = -dot; squared {
-			out[i] = q.Norm + info.Norm - 2*dot
+			out[i] = q.Norm + info.Norm - float32(2*dot)
 		}
 	}
 }
