@@ -308,7 +308,7 @@ func (x *graph) bounds(s *searcher, q *query, ids []uint32, out []float32) {
 		case Cosine:
 			out[i] = orBest(1 - out[i]/2 + e)
 		case L2:
-			out[i] = orBest(-out[i] + 2*e + 1e-5*info.Norm)
+			out[i] = orBest(-out[i] + 2*e + 1e-5*(near.Norm+info.Norm))
 		default:
 			out[i] = orBest(-out[i] + e)
 		}
@@ -324,7 +324,7 @@ func (x *graph) margin(q *query, row uint32) float32 {
 	lengths := float64(q.near.Norm) * float64(x.file.Chunks().Info(row).Norm)
 	e := float32(3 * 0.107 * math.Sqrt(lengths/float64(x.codec.dim)))
 	if x.codec.metric == L2 {
-		return 2 * e
+		return 2*e + 1e-5*q.near.Norm + 1e-6*q.Norm // of the arithmetic in float32, that of distance included
 	}
 	return e
 }
