@@ -11,8 +11,10 @@ import (
 // one, of 0.8 for another. What they have in common tells none from another, but costs a code most of its bits. So the codes
 // of a graph are of the vectors less their mean, and what they miss shrinks with the length of what is left.
 //
-// The mean is that of the first rows, so that the graph is the same in every copy of the shard. It stays while the graph does;
-// when later rows have another one, codes are less exact, as they are without. A compaction takes the mean anew.
+// The mean is that of the first rows, so that the graph is the same in every copy of the shard. It stays while the graph does. What
+// a code misses is in proportion to the distance of its vector from the centre: when later rows have another mean, and are farther
+// from this one than from the origin, their codes miss more than they would without a centre, and their bounds are wider. Answers
+// are as good, but more rows are compared by their stored vectors. A compaction takes the mean anew.
 
 // centreSample is of how many rows the mean is taken. From a few hundred on, it hardly changes.
 const centreSample = 1024
