@@ -163,7 +163,7 @@ func (o *opener) log() *Log {
 	l := &Log{fsys: o.fsys, dir: o.dir, src: o.src, opt: *o.opt, nextID: o.opt.NextID, sealed: o.sealed}
 	t := &table{byID: map[uint32]*file{}}
 	for i, f := range o.files {
-		f.holds.Store(1)
+		f.begin()
 		f.windows = newWindows(o.opt.Maps)
 		f.windows.grown(f.length)
 		t.order = append(t.order, f.file)

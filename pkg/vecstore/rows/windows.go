@@ -74,8 +74,8 @@ type window struct {
 type mapped struct {
 	vfs.Mapping
 	start unsafe.Pointer // of its bytes, for hints alone: it stays when they have gone
-	holds atomic.Int64
-	used  atomic.Uint32 // when it was read last
+	holds
+	used atomic.Uint32 // when it was read last
 }
 
 // newWindows returns those of a segment; nil, of which nothing is mapped, without a Maps.
@@ -147,7 +147,7 @@ func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
 		return nil
 	}
 	m := &mapped{Mapping: mapping, start: unsafe.Pointer(unsafe.SliceData(mapping.Bytes()))}
-	m.holds.Store(1)
+	m.begin()
 	m.used.Store(w.maps.now.Load())
 	if !win.mapped.CompareAndSwap(nil, m) {
 		// Counting began anew meanwhile, and another read mapped it too.
@@ -190,21 +190,8 @@ func (w *windows) close() (err error) {
 	return err
 }
 
-// hold keeps the memory, and tells whether it still was there.
-func (m *mapped) hold() bool {
-	for {
-		n := m.holds.Load()
-		if n == 0 {
-			return false
-		}
-		if m.holds.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
 func (m *mapped) release(maps *Maps) error {
-	if m.holds.Add(-1) > 0 {
+	if !m.end() {
 		return nil
 	}
 	maps.give()
