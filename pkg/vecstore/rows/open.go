@@ -26,7 +26,7 @@ func Open(fsys vfs.FS, dir string, src Source, opt Options) (*Log, Recovery, err
 	o := &opener{fsys: fsys, dir: dir, src: src, opt: &opt, list: opt.Segments, out: Recovery{Mode: opt.Mode}}
 	l, err := o.open()
 	if err != nil {
-		return nil, Recovery{}, errors.Join(fmt.Errorf("opening the row log in %s: %w", dir, err), o.close())
+		return nil, Recovery{}, errors.Join(fmt.Errorf("opening the row log: %w", err), o.close())
 	}
 	return l, o.out, nil
 }
