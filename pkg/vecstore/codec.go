@@ -230,7 +230,7 @@ func (c *codec) best(q *query, distance float32, row tailInfo) float32 {
 	e := q.err*length + q.size*c.missedByInt8(row.scale)
 	e += 1e-5 * (q.size + 1) * length // of the arithmetic in float32
 	if c.metric == L2 {
-		e = 2*e + 1e-5*row.norm
+		e = 2*e + 1e-5*(q.Norm+row.norm)
 	}
 	return orBest(c.asScore(q, distance) + e)
 }

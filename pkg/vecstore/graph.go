@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
@@ -150,7 +151,7 @@ func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	squares := float64(vector.DotI8(e.levels, e.levels))
 	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
 	f := float64(out.Factor)
-	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))))
+	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, float64(f*f*squares)-vector.SumSquares(e.v)))))
 	out.Rounded = columns.BoundOf(c.missedByInt8(info.scale))
 }
 
@@ -192,6 +193,9 @@ func (x *graph) Load(row uint32, q *hnsw.Query) {
 func (x *graph) Sketched() bool { return x.codec.sketch > 0 }
 
 // Estimates implements hnsw.Rows by the sketches, where there are any.
+//
+// Here, in Distances and where rows are encoded, conversions keep a compiler from fusing a product and a sum, which rounds
+// differently: graphs are the same on every processor.
 func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
 	b, c := x.file.Chunks(), x.codec
 	if c.sketch == 0 {
@@ -203,7 +207,7 @@ func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.SketchInfo(id)
-			out[i] = q.Norm + info.Norm - 2*float32(2*scratch[i]-q.Sum)*info.Factor*q.Scale
+			out[i] = q.Norm + info.Norm - float32(2*float32(2*scratch[i]-q.Sum)*info.Factor*q.Scale)
 		}
 		return
 	}
@@ -221,7 +225,7 @@ func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
-			out[i] = q.Norm + info.Norm - 2*float32(2*scratch[i]-middle)*info.Factor*q.Scale
+			out[i] = q.Norm + info.Norm - float32(2*float32(2*scratch[i]-middle)*info.Factor*q.Scale)
 		}
 		return
 	}
@@ -275,7 +279,7 @@ func (x *graph) bounds(s *searcher, q *query, ids []uint32, out []float32) {
 		case Cosine:
 			out[i] = orBest(1 - out[i]/2 + e)
 		case L2:
-			out[i] = orBest(-out[i] + 2*e + 1e-5*info.Norm)
+			out[i] = orBest(-out[i] + 2*e + 1e-5*(near.Norm+info.Norm))
 		default:
 			out[i] = orBest(-out[i] + e)
 		}
@@ -291,9 +295,34 @@ func (x *graph) margin(q *query, row uint32) float32 {
 	lengths := float64(q.near.Norm) * float64(x.file.Chunks().Info(row).Norm)
 	e := float32(3 * 0.107 * math.Sqrt(lengths/float64(x.codec.dim)))
 	if x.codec.metric == L2 {
-		return 2 * e
+		return 2*e + 1e-5*q.near.Norm + 1e-6*q.Norm // of the arithmetic in float32, that of distance included
 	}
 	return e
+}
+
+// check looks for what nobody can follow: columns that are used as a killed process left them have no checksums, and may hold
+// numbers of what is not there. Linking is held.
+func (x *graph) check() error {
+	b, n := x.file.Chunks(), x.hnsw.Len()
+	for row := range n {
+		if slot := *b.UpperIndex(row) >> levelBits; slot+uint32(x.Level(row)) > b.Slots() {
+			return fmt.Errorf("%w: row %d has lists up to slot %d of %d", columns.ErrCorrupt, row, slot+uint32(x.Level(row)), b.Slots())
+		}
+	}
+	if row, level, ok := x.hnsw.EntryPoint(); ok && n > 0 && (row >= n || level != x.Level(row)) {
+		return fmt.Errorf("%w: the entry point is row %d of %d, in layer %d", columns.ErrCorrupt, row, n, level)
+	}
+	for row := range n {
+		for level := range x.Level(row) {
+			list := x.Upper(row, level+1)
+			for _, id := range list[1:][:min(int(list[0]), len(list)-1)] {
+				if id < n && x.Level(id) <= level {
+					return fmt.Errorf("%w: row %d has a link to row %d, which is not in layer %d", columns.ErrCorrupt, row, id, level+1)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Links implements hnsw.Memory.

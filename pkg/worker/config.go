@@ -94,7 +94,7 @@ func DefaultConfig() Config {
 		Profile: "balanced", Dir: DefaultDir, IdleSleep: -1,
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
-		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: 192 << 20, AuditRate: 1, AuditShare: 0.02},
+		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: vecstore.DefaultMapBytes, AuditRate: 1, AuditShare: 0.02},
 		MaxSpaceLabels: 100,
 	}
 }

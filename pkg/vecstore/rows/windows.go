@@ -30,10 +30,12 @@ type Maps struct {
 	now    atomic.Uint32 // the time of the last cooling, in coolingUnit
 }
 
-// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how long they stay.
+// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how many of them they stay beside
+// the one that they were read in. That one began up to a unit before, and it takes until the next cooling: where there is one
+// every few seconds, a window stays for half a minute, and not for more than one.
 const (
 	coolingUnit = 10 * time.Second
-	idleUnits   = 6
+	idleUnits   = 4
 )
 
 // NewMaps allows so many bytes.
@@ -80,8 +82,8 @@ type window struct {
 type mapped struct {
 	vfs.Mapping
 	start unsafe.Pointer // of its bytes, for hints alone: it stays when they have gone
-	holds atomic.Int64
-	used  atomic.Uint32 // when it was read last
+	holds
+	used atomic.Uint32 // when it was read last
 }
 
 // newWindows returns those of a segment; nil, of which nothing is mapped, without a Maps.
@@ -154,7 +156,7 @@ func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
 		return nil
 	}
 	m := &mapped{Mapping: mapping, start: unsafe.Pointer(unsafe.SliceData(mapping.Bytes()))}
-	m.holds.Store(1)
+	m.begin()
 	m.used.Store(w.maps.now.Load())
 	if !win.mapped.CompareAndSwap(nil, m) {
 		// Counting began anew meanwhile, and another read mapped it too.
@@ -198,29 +200,16 @@ func (w *windows) close() (err error) {
 	return err
 }
 
-// hold keeps the memory, and tells whether it still was there.
-func (m *mapped) hold() bool {
-	for {
-		n := m.holds.Load()
-		if n == 0 {
-			return false
-		}
-		if m.holds.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
 func (m *mapped) release(maps *Maps) error {
-	if m.holds.Add(-1) > 0 {
+	if !m.end() {
 		return nil
 	}
 	maps.give()
 	return m.Unmap()
 }
 
-// Cool lets go of what is mapped and has not been read for a minute. It is called every few seconds, while nothing else is
-// known of the time.
+// Cool lets go of what is mapped and has not been read for half a minute to a minute. It is called every few seconds: nothing
+// else is known of the time.
 func (l *Log) Cool(now time.Time) (err error) {
 	t := l.files.Load()
 	if t == nil || l.opt.Maps == nil {
