@@ -240,6 +240,12 @@ func direction(i int) []float32 {
 // ask sends a request to a shard and returns the code of a refusal.
 func (w *world) ask(verb string, req, resp proto.Message) (code string) {
 	w.t.Helper()
+	return w.refusal(verb, req, resp).GetCode()
+}
+
+// refusal is ask for the whole of a refusal, nil for none.
+func (w *world) refusal(verb string, req, resp proto.Message) *api.Error {
+	w.t.Helper()
 	body, err := proto.Marshal(req)
 	if err != nil {
 		w.t.Fatal(err)
@@ -253,12 +259,12 @@ func (w *world) ask(verb string, req, resp proto.Message) (code string) {
 		if err := proto.Unmarshal(msg.Data, refusal); err != nil {
 			w.t.Fatal(err)
 		}
-		return refusal.GetCode()
+		return refusal
 	}
 	if err := proto.Unmarshal(msg.Data, resp); err != nil {
 		w.t.Fatal(err)
 	}
-	return ""
+	return nil
 }
 
 func (w *world) recall(req *api.RecallRequest) *api.RecallResponse {
