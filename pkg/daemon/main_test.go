@@ -36,3 +36,16 @@ func TestVariablesOfOtherDaemons(t *testing.T) {
 		}
 	}
 }
+
+// What is no address is not said to be in use.
+func TestListeningOnNoAddress(t *testing.T) {
+	for _, addr := range []string{"nonsense", "127.0.0.1:99999"} {
+		s, err := ServeHTTP(addr)
+		if err == nil {
+			t.Fatal(s.Close(t.Context()))
+		}
+		if text := err.Error(); strings.Contains(text, "in use") || !strings.HasSuffix(text, "; choose a free host:port") {
+			t.Errorf("%s: %s", addr, text)
+		}
+	}
+}
