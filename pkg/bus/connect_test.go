@@ -229,6 +229,9 @@ func TestConnectInProcess(t *testing.T) {
 func TestConnectRefusesConfiguration(t *testing.T) {
 	for name, cfg := range map[string]bus.Config{
 		"address":     {URL: "nats://a:b:c"},
+		"colons":      {URL: "::bad::"},
+		"no host":     {URL: "nats://127.0.0.1:4222,nats://"},
+		"scheme":      {URL: "http://127.0.0.1:4222"},
 		"credentials": {Credentials: "/does/not/exist.creds"},
 		"timeout":     {ConnectTimeout: -1},
 		"wait":        {ReconnectWait: -1},
