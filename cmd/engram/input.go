@@ -109,6 +109,9 @@ func parseExpiry(text string, now time.Time) (int64, error) {
 	if err != nil || t.Year() < 1971 || t.Year() > 2261 {
 		return 0, fmt.Errorf("--expires is %q; it can be a duration such as 36h, or a time such as 2030-01-02T15:04:05Z", text)
 	}
+	if !t.After(now) {
+		return 0, fmt.Errorf("--expires is %s, which is not in the future", text)
+	}
 	return t.UnixNano(), nil
 }
 
