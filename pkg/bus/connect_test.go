@@ -284,3 +284,17 @@ func TestDrain(t *testing.T) {
 		})
 	}
 }
+
+// Who reads the warning has to know which server it is about, and not its password.
+func TestConnectWarnsOfTheServer(t *testing.T) {
+	log := newLines()
+	conn, err := bus.Connect(bus.Config{URL: "nats://me:secret@127.0.0.1:1", Log: zerolog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	log.waitFor(t, testContext(t), "cannot connect to NATS", 1)
+	if text := log.text(); !strings.Contains(text, `"servers":"nats://127.0.0.1:1"`) || strings.Contains(text, "secret") {
+		t.Error(text)
+	}
+}

@@ -49,7 +49,7 @@ func (e *events) options(closed chan struct{}) []nats.Option {
 			if !e.told.Swap(true) {
 				level = zerolog.WarnLevel
 			}
-			e.log.WithLevel(level).Err(err).Str("servers", redact(strings.Join(nc.Servers(), ","))).Msg("cannot connect to NATS, trying again")
+			e.log.WithLevel(level).Err(err).Str("servers", strings.Join(nc.Servers(), ",")).Msg("cannot connect to NATS, trying again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			level := zerolog.ErrorLevel
