@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,11 @@ func Connect(cfg Config) (*Conn, error) {
 	addr := cfg.URL
 	if addr == "" {
 		addr = DefaultURL
+	}
+	if cfg.InProcess == nil {
+		if err := checkAddresses(addr); err != nil {
+			return nil, err
+		}
 	}
 	c.NC, err = nats.Connect(addr, opts...)
 	if err != nil {
@@ -219,6 +225,24 @@ func (c *Conn) Drain(ctx context.Context) error {
 func (c *Conn) Close() {
 	c.NC.Close()
 	<-c.closed
+}
+
+// checkAddresses refuses what can be no address, which the library would go on trying. It reads them as the library does.
+func checkAddresses(addrs string) error {
+	for i, addr := range strings.Split(addrs, ",") {
+		if addr = strings.TrimSpace(addr); !strings.Contains(addr, "://") {
+			addr = "nats://" + addr
+		}
+		u, err := url.Parse(addr)
+		if err != nil || u.Hostname() == "" || strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[") {
+			// Without the error, which quotes a password.
+			return fmt.Errorf("address %d of NATS is no URL such as nats://host:4222", i+1)
+		}
+		if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("address %d of NATS begins with %s://; it can be nats://, tls://, ws:// or wss://", i+1, u.Scheme)
+		}
+	}
+	return nil
 }
 
 // redact takes passwords and tokens out of a list of addresses.

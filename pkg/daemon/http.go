@@ -23,7 +23,7 @@ type HTTPServer struct {
 func ServeHTTP(addr string, handlers ...http.Handler) (*HTTPServer, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listening for HTTP on %s: %w; is it in use? choose another address", addr, err)
+		return nil, fmt.Errorf("listening for HTTP on %s: %w; choose a free host:port", addr, err)
 	}
 	s := &HTTPServer{
 		listener: listener, done: make(chan error, 1),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,8 +69,12 @@ func (p Program[C]) Main() {
 }
 
 func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
+	known, err := variables()
+	if err != nil {
+		return err
+	}
 	var cfg C
-	err := config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout})
+	err = config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout, AllowEnv: known})
 	if errors.Is(err, config.ErrHelp) || errors.Is(err, config.ErrPrinted) {
 		return nil
 	}
@@ -82,6 +87,14 @@ func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr 
 		return err
 	}
 	return p.serve(ctx, cfg, common, addr, log)
+}
+
+// variables are those of all daemons. One file of them serves the three, so what is another one's is no mistake.
+func variables() ([]string, error) {
+	gateway, gerr := config.EnvNames[GatewayConfig]()
+	worker, werr := config.EnvNames[WorkerConfig]()
+	recall, rerr := config.EnvNames[RecallConfig]()
+	return slices.Concat(gateway, worker, recall), errors.Join(gerr, werr, rerr)
 }
 
 // serve starts the part and stops it when ctx ends: first the intake, then the part, then what it stands on.

@@ -40,7 +40,7 @@ func startNATS(addr, dir string, log zerolog.Logger) (*natsServer, error) {
 		if opts.Port > 0 {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
-				return nil, fmt.Errorf("listening for NATS on %s: %w; is it in use? choose another address", addr, err)
+				return nil, fmt.Errorf("listening for NATS on %s: %w; choose a free host:port", addr, err)
 			}
 			if err := l.Close(); err != nil {
 				return nil, fmt.Errorf("listening for NATS on %s: %w", addr, err)

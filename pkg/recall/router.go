@@ -76,7 +76,7 @@ func (r *Router) entry(ctx context.Context, space string) (*registry.Entry, *wir
 		return nil, wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)
 	}
 	if !e.Living() {
-		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q; the first observation makes it", space)
+		return nil, wire.UnknownSpace(space)
 	}
 	return e, nil
 }
