@@ -19,7 +19,12 @@ type GatewayConfig struct {
 }
 
 // Validate tells what of the configuration cannot be.
-func (c *GatewayConfig) Validate() error { return c.Gateway.Validate() }
+func (c *GatewayConfig) Validate() error {
+	if err := c.Listen.Validate(Address{"http", c.HTTP}, Address{"metrics", c.Metrics}); err != nil {
+		return err
+	}
+	return c.Gateway.Validate()
+}
 
 // Gateway is a running gateway.
 type Gateway struct {

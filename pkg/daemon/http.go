@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -18,18 +20,37 @@ type HTTPServer struct {
 	done     chan error
 }
 
-// ServeHTTP listens on an address and serves. Paths that the handlers do not have are answered with the contract's
-// error.
+// ServeHTTP listens on an address of this machine and serves without authentication. Paths that the handlers do not have
+// are answered with the contract's error.
 func ServeHTTP(addr string, handlers ...http.Handler) (*HTTPServer, error) {
+	l, err := NewListeners(ListenConfig{}, zerolog.Nop())
+	if err != nil {
+		return nil, err
+	}
+	return l.HTTP(addr, handlers...)
+}
+
+// listenHTTP serves a handler; without a configuration of TLS as plain HTTP.
+func listenHTTP(addr string, cfg ServerConfig, tlsConfig *tls.Config, handler http.Handler) (*HTTPServer, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening for HTTP on %s: %w; choose a free host:port", addr, err)
 	}
 	s := &HTTPServer{
 		listener: listener, done: make(chan error, 1),
-		server: &http.Server{Handler: merge(handlers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
+		server: &http.Server{
+			Handler: unhurried(cfg, handler), TLSConfig: tlsConfig,
+			ReadHeaderTimeout: cfg.ReadHeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		},
 	}
-	go func() { s.done <- s.server.Serve(listener) }()
+	bounded := limit(listener, cfg.MaxConnections)
+	go func() {
+		if tlsConfig != nil {
+			s.done <- s.server.ServeTLS(bounded, "", "")
+			return
+		}
+		s.done <- s.server.Serve(bounded)
+	}()
 	return s, nil
 }
 

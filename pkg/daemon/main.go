@@ -105,6 +105,11 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 			err = errors.Join(err, stops[i]())
 		}
 	}()
+	listeners, err := NewListeners(common.Listen, log)
+	if err != nil {
+		return err
+	}
+	stops = append(stops, listeners.Close)
 	common.NATS.Log = log
 	if common.NATS.Name == "" {
 		common.NATS.Name = p.Name
@@ -124,7 +129,7 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 	stops = append(stops, part.stopEnv, part.Close)
 	event := log.Info().Str("version", version.String())
 	if common.Metrics != "" {
-		m, err := metrics.Serve(common.Metrics, part.gatherer, metrics.Checks{p.Name: part.Ready})
+		m, err := listeners.Metrics(common.Metrics, part.gatherer, metrics.Checks{p.Name: part.Ready})
 		if err != nil {
 			return err
 		}
@@ -132,7 +137,7 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 		event = event.Str("metrics", m.Addr())
 	}
 	if h, ok := part.Part.(interface{ Handler() http.Handler }); ok && addr != "" {
-		s, err := ServeHTTP(addr, h.Handler())
+		s, err := listeners.HTTP(addr, h.Handler())
 		if err != nil {
 			return err
 		}

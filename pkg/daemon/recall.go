@@ -18,6 +18,11 @@ type RecallConfig struct {
 	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP; empty for none"`
 }
 
+// Validate tells what of the configuration cannot be.
+func (c *RecallConfig) Validate() error {
+	return c.Listen.Validate(Address{"http", c.HTTP}, Address{"metrics", c.Metrics})
+}
+
 // Recall is a running recall API.
 type Recall struct {
 	router  *recall.Router

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/registry"
@@ -147,9 +148,15 @@ func (g *Gateway) putSpace(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		refused = bodyError(err)
 	}
+	if denied := auth.Require(r.Context(), auth.Admin, r.PathValue("space")); denied != nil {
+		refused = denied
+	}
 	var in *api.DefineRequest
 	if refused == nil {
 		in, refused = wire.DecodeDefine(f, body)
+	}
+	if refused == nil {
+		refused = auth.Require(r.Context(), auth.Admin, in.GetSpace())
 	}
 	var resp *api.DefineResponse
 	if refused == nil {

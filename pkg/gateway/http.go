@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -31,6 +33,11 @@ func (g *Gateway) Handler() http.Handler {
 
 func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	contentType := r.Header.Get("Content-Type")
+	if refused := auth.Require(r.Context(), auth.Observe, r.PathValue("space")); refused != nil {
+		f, _ := bodyFormat(contentType, nil)
+		wire.WriteError(w, f, refused)
+		return
+	}
 	if media, _, err := mime.ParseMediaType(contentType); err == nil && media == wire.TypeNDJSON {
 		g.postLines(w, r)
 		return
@@ -47,6 +54,9 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	in, single, refused := wire.DecodeObserve(f, body)
 	if refused == nil {
 		refused = wire.ObserveHeaders(in, r.Header.Get)
+	}
+	if refused == nil {
+		refused = mayObserve(r.Context(), in)
 	}
 	if refused != nil {
 		g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
@@ -69,6 +79,16 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", f.ContentType())
 	w.WriteHeader(worstStatus(resp))
 	_, _ = w.Write(out) // a client that is gone has its retry
+}
+
+// mayObserve asks whether who asks may observe in the spaces that a body names, too.
+func mayObserve(ctx context.Context, in *api.ObserveRequest) *wire.Error {
+	for i, o := range in.GetObservations() {
+		if err := auth.Require(ctx, auth.Observe, o.GetSpace()); err != nil {
+			return err.At("observations[" + strconv.Itoa(i) + "]")
+		}
+	}
+	return nil
 }
 
 // bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON.
@@ -219,6 +239,9 @@ func (l *lines) add(line []byte) bool {
 		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation; how it is acknowledged stands in the headers of the request")
 	}
 	if refused == nil {
+		refused = mayObserve(l.r.Context(), in)
+	}
+	if refused == nil {
 		check := &observing{g: l.g, space: l.space, req: in}
 		refused = check.check()
 	}
@@ -248,7 +271,12 @@ func (l *lines) flush() bool {
 	if key := l.head.GetIdempotencyKey(); key != "" {
 		req.IdempotencyKey = key + "/" + strconv.Itoa(numbers[0])
 	}
-	resp, refused := l.g.observeWait(l.space, req, l.r)
+	// The request was charged for as one; each batch of its lines is another.
+	var resp *api.ObserveResponse
+	refused := auth.Charge(l.r.Context(), 1)
+	if refused == nil {
+		resp, refused = l.g.observeWait(l.space, req, l.r)
+	}
 	if refused != nil && len(numbers) > 1 && (refused.Status() == http.StatusBadRequest || refused.Status() == http.StatusRequestEntityTooLarge) {
 		for i, n := range numbers {
 			l.batch.Observations, l.numbers = req.GetObservations()[i:i+1], []int{n}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -168,6 +169,9 @@ func (r *Router) postCompact(w http.ResponseWriter, req *http.Request) {
 	var in *api.CompactRequest
 	if failed == nil {
 		in, failed = wire.DecodeCompact(f, body)
+	}
+	if failed == nil {
+		failed = auth.Require(req.Context(), auth.Admin, in.GetSpace())
 	}
 	var resp *api.CompactResponse
 	if failed == nil {

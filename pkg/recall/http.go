@@ -6,12 +6,15 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -28,14 +31,27 @@ const (
 // GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
 func (r *Router) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(r.postRecall))
-	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(r.postCompact))
+	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(may(auth.Recall, r.postRecall)))
+	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(may(auth.Admin, r.postCompact)))
 	mux.HandleFunc("GET /v1/spaces", wire.OnlyQuery(r.getSpaces))
 	mux.HandleFunc("GET /v1/spaces/{space}", wire.OnlyQuery(r.getSpace))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(r.getObservations, "limit", "before", "at_least", "as_of", "include"))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.getObservation, "at_least", "as_of", "include"))
-	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.deleteObservation))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(may(auth.Recall, r.getObservations), "limit", "before", "at_least", "as_of", "include"))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Recall, r.getObservation), "at_least", "as_of", "include"))
+	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Forget, r.deleteObservation)))
 	return mux
+}
+
+// may lets only those through to a handler who have the role in the space of the path. The spaces in a body are asked for
+// by route, where the body is read.
+func may(role auth.Role, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if denied := auth.Require(req.Context(), role, req.PathValue("space")); denied != nil {
+			f, _ := bodyFormat(req, nil, nil)
+			wire.WriteError(w, f, denied)
+			return
+		}
+		h(w, req)
+	}
 }
 
 func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
@@ -113,8 +129,16 @@ func (r *Router) request(ctx context.Context, m *nats.Msg, f wire.Format) ([]byt
 }
 
 func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {
-	resp, failed := r.Spaces(req.Context(), "")
+	p := auth.FromContext(req.Context())
+	failed := auth.Require(req.Context(), auth.Recall)
+	var resp *api.SpacesResponse
+	if failed == nil {
+		resp, failed = r.Spaces(req.Context(), "")
+	}
 	var body []byte
+	if failed == nil {
+		resp.Spaces = slices.DeleteFunc(resp.Spaces, func(s *api.SpaceInfo) bool { return !p.Sees(s.GetDefinition().GetName()) })
+	}
 	if failed == nil {
 		body, failed = wire.EncodeSpaces(wire.JSON, resp, false)
 	}
@@ -126,7 +150,15 @@ func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Router) getSpace(w http.ResponseWriter, req *http.Request) {
-	resp, failed := r.Spaces(req.Context(), req.PathValue("space"))
+	space := req.PathValue("space")
+	var failed *wire.Error
+	if p := auth.FromContext(req.Context()); p == nil || !p.Sees(space) {
+		failed = p.May(auth.Recall, space)
+	}
+	var resp *api.SpacesResponse
+	if failed == nil {
+		resp, failed = r.Spaces(req.Context(), space)
+	}
 	var body []byte
 	if failed == nil {
 		body, failed = wire.EncodeSpaces(wire.JSON, resp, true)

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
@@ -107,6 +108,9 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 		var req *api.ListRequest
 		req, err = wire.DecodeList(f, body)
 		named = req.GetSpace()
+	}
+	if err == nil {
+		err = auth.Require(ctx, auth.Recall, named)
 	}
 	if err == nil && named != "" && named != space {
 		err = wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", named, space)
