@@ -2,14 +2,7 @@ package nats_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,6 +18,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/gateway"
+	"github.com/engram-memory/engram/pkg/tlsconf/tlstest"
 	"github.com/engram-memory/engram/pkg/worker"
 )
 
@@ -100,42 +94,13 @@ func keys(t *testing.T) (seeds, public map[string]string) {
 	return seeds, public
 }
 
-// certificate makes a self-signed one for 127.0.0.1.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nats"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
 func deploy(t *testing.T) *deployment {
 	t.Helper()
 	d := &deployment{t: t, log: &violations{}}
 	d.seeds, d.public = keys(t)
-	cert, key := certificate(t)
-	d.ca = cert
+	authority := tlstest.New(t)
+	cert, key := authority.Issue("nats", "nats")
+	d.ca = authority.File
 	t.Setenv("ENGRAM_NATS_CERT", cert)
 	t.Setenv("ENGRAM_NATS_KEY", key)
 	opts, err := server.ProcessConfigFile("nats-server.conf")
