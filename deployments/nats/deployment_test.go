@@ -89,7 +89,7 @@ func keys(t *testing.T) (seeds, public map[string]string) {
 		if err := os.WriteFile(seeds[u], seed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("ENGRAM_NKEY_"+strings.ToUpper(u), public[u])
+		t.Setenv("NATS_NKEY_"+strings.ToUpper(u), public[u])
 	}
 	return seeds, public
 }
@@ -101,8 +101,8 @@ func deploy(t *testing.T) *deployment {
 	authority := tlstest.New(t)
 	cert, key := authority.Issue("nats", "nats")
 	d.ca = authority.File
-	t.Setenv("ENGRAM_NATS_CERT", cert)
-	t.Setenv("ENGRAM_NATS_KEY", key)
+	t.Setenv("NATS_TLS_CERT", cert)
+	t.Setenv("NATS_TLS_KEY", key)
 	opts, err := server.ProcessConfigFile("nats-server.conf")
 	if err != nil {
 		t.Fatal(err)

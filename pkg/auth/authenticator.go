@@ -89,6 +89,9 @@ func (a *Authenticator) follow(ctx context.Context) {
 		case <-tick.C:
 		}
 		err := a.reload()
+		if err == nil && a.jwt != nil {
+			err = a.jwt.keys.refreshOld(ctx)
+		}
 		switch {
 		case err == nil:
 			told = ""

@@ -53,8 +53,10 @@ type keySet struct {
 	keys    []verifyKey
 	text    string    // of the file that they are from
 	fetched time.Time // when they were read from url
-	tried   time.Time // when that was last tried
-	failed  error     // of the last try
+
+	fetching sync.Mutex // held while the set is fetched, and for these:
+	tried    time.Time  // when that was last tried
+	failed   error      // how it ended
 }
 
 // newKeySet reads the keys of a file. Those of an address are fetched when they are needed, since who serves them may start
@@ -110,30 +112,48 @@ func (s *keySet) reload() (changed bool, err error) {
 // errNoKeys is wrapped by the error of a set that could never be fetched, or not for too long.
 var errNoKeys = errors.New("the keys of JSON web tokens cannot be had at this moment")
 
-// find returns the keys that may have signed a token: those of its id and its algorithm. A set at an address is fetched
-// where it is old, and where the id is not known, but not more often than every fetchPause.
+// find returns the keys that may have signed a token: those of its id and its algorithm. Where there is none, a set at an
+// address is fetched, but not more often than every fetchPause; who has a key that is known does not wait for that.
 func (s *keySet) find(ctx context.Context, id, algorithm string) ([]verifyKey, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := s.matching(id, algorithm)
-	if s.url == "" {
+	found, fresh := s.matching(id, algorithm), s.url == "" || s.now().Sub(s.fetched) <= maxStale
+	s.mu.Unlock()
+	if s.url == "" || fresh && len(found) > 0 {
 		return found, nil
 	}
-	age := s.now().Sub(s.fetched)
-	if (age > s.refresh || len(found) == 0) && (s.tried.IsZero() || s.now().Sub(s.tried) >= fetchPause) {
-		// Whoever waits for the keys waits together, for no longer than fetchTimeout; who asked first may go away meanwhile.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-		defer cancel()
-		s.tried = s.now()
-		if s.failed = s.fetch(ctx); s.failed == nil {
-			found = s.matching(id, algorithm)
-		}
-		age = s.now().Sub(s.fetched)
+	err := s.refetch(ctx, fetchPause)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now().Sub(s.fetched) > maxStale {
+		return nil, fmt.Errorf("%w: %w", errNoKeys, err)
 	}
-	if age > maxStale {
-		return nil, fmt.Errorf("%w: %w", errNoKeys, s.failed)
+	return s.matching(id, algorithm), nil
+}
+
+// refetch fetches the set where the last try is so long ago, and returns how the last try ended. Those who call it
+// meanwhile wait for its end, for no longer than fetchTimeout; who called first may go away.
+func (s *keySet) refetch(ctx context.Context, pause time.Duration) error {
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
+	if !s.tried.IsZero() && s.now().Sub(s.tried) < pause {
+		return s.failed
 	}
-	return found, nil
+	s.tried = s.now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	defer cancel()
+	s.failed = s.fetch(ctx)
+	return s.failed
+}
+
+// refreshOld fetches a set that is old, before anybody needs it.
+func (s *keySet) refreshOld(ctx context.Context) error {
+	s.mu.Lock()
+	old := s.url != "" && s.now().Sub(s.fetched) > s.refresh
+	s.mu.Unlock()
+	if !old {
+		return nil
+	}
+	return s.refetch(ctx, fetchPause)
 }
 
 func (s *keySet) matching(id, algorithm string) (found []verifyKey) {
@@ -180,6 +200,8 @@ func (s *keySet) fetch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the key set of %s: %w", s.url, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.keys, s.fetched = keys, s.now()
 	return nil
 }

@@ -21,7 +21,7 @@ type ListenConfig struct {
 	Insecure bool           `yaml:"insecure" default:"false" usage:"listen beyond loopback without authentication: everybody who reaches an address may do everything"`
 	Auth     auth.Config    `yaml:"auth"`
 	TLS      tlsconf.Server `yaml:"tls"`
-	Server   ServerConfig   `yaml:"server"`
+	Server   ServerConfig   `yaml:"limits"`
 }
 
 // ServerConfig bounds what a client of HTTP can hold. The zero value of each field means its default.

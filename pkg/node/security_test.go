@@ -174,7 +174,7 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 		if err := os.WriteFile(seeds[u], seed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("ENGRAM_NKEY_"+u, public)
+		t.Setenv("NATS_NKEY_"+u, public)
 	}
 	ca := tlstest.New(t)
 	cert, key := ca.Issue("node", "node")
