@@ -29,6 +29,7 @@ the file of principals (auth.file) or into the configuration of NATS.`,
 func tokenNewCommand() *cobra.Command {
 	grants := map[auth.Role]*[]string{}
 	var metrics, asJSON bool
+	var file string
 	var valid time.Duration
 	cmd := &cobra.Command{
 		Use:   "new NAME",
@@ -36,7 +37,7 @@ func tokenNewCommand() *cobra.Command {
 		Long: `Make a token for HTTP, gRPC and WebSocket, and its line for the file of principals. The token is printed once and kept
 nowhere; the line has its hash. Roles have spaces, or the beginnings of their names: --observe 'team-*' --recall notes.`,
 		Example: `  engram token new ingest --observe 'team-*,notes'
-  engram token new search --recall '*' --valid 2160h --json`,
+  engram token new search --recall '*' --valid 2160h --file principals`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := map[auth.Role][]string{}
@@ -56,6 +57,12 @@ nowhere; the line has its hash. Roles have spaces, or the beginnings of their na
 				return misused(cmd, "%v", err)
 			}
 			out := cmd.OutOrStdout()
+			if file != "" {
+				if err := appendLine(file, line); err != nil {
+					return err
+				}
+				return printed(fmt.Fprintln(out, token))
+			}
 			if asJSON {
 				return json.NewEncoder(out).Encode(map[string]string{"token": token, "line": line})
 			}
@@ -73,8 +80,31 @@ nowhere; the line has its hash. Roles have spaces, or the beginnings of their na
 	}
 	cmd.Flags().BoolVar(&metrics, "metrics", false, "it may read /metrics")
 	cmd.Flags().DurationVar(&valid, "valid", 0, "how long it holds (default: until its line is removed)")
+	cmd.Flags().StringVar(&file, "file", "", "`file` of principals to add the line to; then the token alone is printed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print token and line as one line of JSON")
+	cmd.MarkFlagsMutuallyExclusive("file", "json")
 	return cmd
+}
+
+// appendLine adds a line to a file, which is made where there is none, for its owner alone.
+func appendLine(path, line string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("adding to the file of principals: %w", err)
+	}
+	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+		last := make([]byte, 1)
+		if _, err := f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+			line = "\n" + line
+		}
+	}
+	if _, err := f.WriteString(line + "\n"); err != nil {
+		return fmt.Errorf("adding to the file of principals: %w", errors.Join(err, f.Close()))
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("adding to the file of principals: %w", err)
+	}
+	return nil
 }
 
 // maxTokenInput bounds what is read as a token.

@@ -52,7 +52,8 @@ func TestTokensOfCommands(t *testing.T) {
 	cfg.NATS, cfg.HTTP, cfg.Metrics = "127.0.0.1:0", "127.0.0.1:0", ""
 	cfg.NATSAuth = "../../deployments/nats/accounts.conf"
 	cfg.Listen.TLS.Cert, cfg.Listen.TLS.Key = cert, key
-	cfg.Listen.Auth.File = writeFile(t, "principals", made.Line+"\nown "+strings.TrimSpace(o.stdout)+" recall=*\n")
+	cfg.Listen.Auth.File = writeFile(t, "principals", made.Line+"\nown "+strings.TrimSpace(o.stdout)+" recall=*")
+	added := strings.TrimSpace(engram(t, "token", "new", "added", "--recall", "other", "--file", cfg.Listen.Auth.File))
 	n, err := node.Start(t.Context(), cfg, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func TestTokensOfCommands(t *testing.T) {
 
 	tr := &http.Transport{TLSClientConfig: ca.Client("", "")}
 	t.Cleanup(tr.CloseIdleConnections)
-	for token, want := range map[string]int{made.Token: 403, own: 200, "": 401} {
+	for token, want := range map[string]int{made.Token: 403, own: 200, added: 200, "": 401} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+n.HTTPAddr()+"/v1/spaces/other/recall", strings.NewReader(`{"text":"x"}`))
 		if err != nil {

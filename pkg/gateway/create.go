@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -143,10 +142,10 @@ const maxDefine = 64 << 10
 
 // putSpace defines a space: 201 where it made it, 200 where it was there.
 func (g *Gateway) putSpace(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDefine))
+	body, unread := wire.ReadBody(w, r, maxDefine)
 	f, refused := bodyFormat(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		refused = bodyError(err)
+	if unread != nil {
+		refused = unread
 	}
 	if denied := auth.Require(r.Context(), auth.Admin, r.PathValue("space")); denied != nil {
 		refused = denied

@@ -42,10 +42,10 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 		g.postLines(w, r)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, unread := wire.ReadBody(w, r, maxBody)
 	f, refused := bodyFormat(contentType, body)
-	if err != nil {
-		refused = bodyError(err)
+	if unread != nil {
+		refused = unread
 	}
 	if refused != nil {
 		wire.WriteError(w, f, refused)
@@ -130,14 +130,6 @@ func worstStatus(resp *api.ObserveResponse) int {
 	return http.StatusOK
 }
 
-func bodyError(err error) *wire.Error {
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes; send fewer observations, or NDJSON", large.Limit)
-	}
-	return wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
-}
-
 const (
 	// lineBatch is how many lines of NDJSON are sent to the log together.
 	lineBatch = 200
@@ -150,6 +142,9 @@ const (
 func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
 	head := new(api.ObserveRequest)
 	refused := wire.CheckSpace(r.PathValue("space"))
+	if packed := r.Header.Get("Content-Encoding"); refused == nil && packed != "" && packed != "identity" {
+		refused = wire.Errorf(wire.CodeUnsupported, "", "the body is packed with %q; NDJSON is taken as it is", packed)
+	}
 	if refused == nil {
 		refused = wire.ObserveHeaders(head, r.Header.Get)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -164,8 +163,8 @@ func (s *Service) compact(req micro.Request) {
 }
 
 func (r *Router) postCompact(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	f, failed := bodyFormat(req, body, err)
+	body, unread := wire.ReadBody(w, req, maxBody)
+	f, failed := bodyFormat(req, body, unread)
 	var in *api.CompactRequest
 	if failed == nil {
 		in, failed = wire.DecodeCompact(f, body)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -55,8 +54,8 @@ func may(role auth.Role, h http.HandlerFunc) http.HandlerFunc {
 }
 
 func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	f, failed := bodyFormat(req, body, err)
+	body, unread := wire.ReadBody(w, req, maxBody)
+	f, failed := bodyFormat(req, body, unread)
 	if failed != nil {
 		wire.WriteError(w, f, failed)
 		return
@@ -68,20 +67,16 @@ func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON. err is that of
-// reading the body.
-func bodyFormat(req *http.Request, body []byte, err error) (wire.Format, *wire.Error) {
+// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON. unread is the
+// error of reading the body.
+func bodyFormat(req *http.Request, body []byte, unread *wire.Error) (wire.Format, *wire.Error) {
 	contentType := req.Header.Get("Content-Type")
 	f, failed := wire.FormatOf(contentType, body)
 	if contentType == "" || contentType == "application/x-www-form-urlencoded" {
 		f, failed = wire.JSON, nil
 	}
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		failed = wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes", large.Limit)
-	case err != nil:
-		failed = wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+	if unread != nil {
+		failed = unread
 	}
 	return f, failed
 }
