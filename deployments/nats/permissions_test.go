@@ -146,7 +146,7 @@ func TestWhatIsDenied(t *testing.T) {
 		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.GET.ENGRAM_LOG_0", "$JS.API.DIRECT.GET.KV_ENGRAM_SPACES.$KV.ENGRAM_SPACES.notes",
 		"$JS.API.CONSUMER.CREATE.ENGRAM_LOG_0.mine", "$JS.API.CONSUMER.MSG.NEXT.ENGRAM_LOG_0.worker_0", "$JS.ACK.ENGRAM_LOG_0.worker_0.1.1.1.1.0",
 		"$KV.ENGRAM_SPACES.notes", "$KV.ENGRAM_META.cluster", "$SRV.PING", "$SYS.REQ.SERVER.PING",
-		"engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
+		"engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
 		"engram.compact.notes", "engram.spaces", "engram.forget.notes", "_INBOX.x", "_INBOX_admin.x", "_INBOX_gateway.x",
 	}
 	ears := []string{
