@@ -103,6 +103,9 @@ func (e *ensurer) ensureAll(ctx context.Context, rec record) error {
 	if err := e.ensure(ctx, streams.Spaces); err != nil {
 		return err
 	}
+	if err := e.ensure(ctx, streams.Sessions); err != nil {
+		return err
+	}
 	if err := e.ensure(ctx, streams.Quarantine); err != nil {
 		return err
 	}

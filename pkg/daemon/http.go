@@ -5,13 +5,36 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 
 	"github.com/rs/zerolog"
 
+	"github.com/engram-memory/engram/pkg/rpc"
 	"github.com/engram-memory/engram/pkg/wire"
 )
+
+// Face is a part that is reached over HTTP.
+type Face interface {
+	Handlers() []http.Handler
+	// Services are those of gRPC among them, each with what tells whether it can serve.
+	Services() map[string]func() error
+}
+
+// Faces returns the handlers of parts that share a port, with the health and the reflection of their services.
+func Faces(parts ...Face) []http.Handler {
+	var all []http.Handler
+	services := map[string]func() error{}
+	for _, p := range parts {
+		all = append(all, p.Handlers()...)
+		maps.Copy(services, p.Services())
+	}
+	return append(all, rpc.Discovery(services))
+}
+
+// maxStreams is how many requests of one HTTP/2 connection run at once: a proxy may put many streams on one.
+const maxStreams = 1000
 
 // HTTPServer serves a handler on an address until Close.
 type HTTPServer struct {
@@ -36,11 +59,16 @@ func listenHTTP(addr string, cfg ServerConfig, tlsConfig *tls.Config, handler ht
 	if err != nil {
 		return nil, fmt.Errorf("listening for HTTP on %s: %w; choose a free host:port", addr, err)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
 	s := &HTTPServer{
 		listener: listener, done: make(chan error, 1),
 		server: &http.Server{
 			Handler: unhurried(cfg, handler), TLSConfig: tlsConfig,
 			ReadHeaderTimeout: cfg.ReadHeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxHeaderBytes: cfg.MaxHeaderBytes,
+			Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		},
 	}
 	bounded := limit(listener, cfg.MaxConnections)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -136,12 +135,15 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 		stops = append(stops, func() error { return withTimeout(m.Shutdown) })
 		event = event.Str("metrics", m.Addr())
 	}
-	if h, ok := part.Part.(interface{ Handler() http.Handler }); ok && addr != "" {
-		s, err := listeners.HTTP(addr, h.Handler())
+	if f, ok := part.Part.(Face); ok && addr != "" {
+		s, err := listeners.HTTP(addr, Faces(f)...)
 		if err != nil {
 			return err
 		}
 		stops = append(stops, func() error { return withTimeout(s.Close) })
+		if d, ok := part.Part.(interface{ Drain(context.Context) error }); ok {
+			stops = append(stops, func() error { return withTimeout(d.Drain) })
+		}
 		event = event.Str("http", s.Addr())
 	}
 	event.Msg("ready")

@@ -10,11 +10,9 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
-	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/auth"
-	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -63,7 +61,7 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 		wire.WriteError(w, f, refused)
 		return
 	}
-	resp, refused := g.observeWait(r.PathValue("space"), in, r)
+	resp, refused := g.ObserveWait(r.Context(), r.PathValue("space"), in)
 	if refused == nil && single {
 		refused = wire.FromProto(resp.GetResults()[0].GetError())
 	}
@@ -97,27 +95,6 @@ func bodyFormat(contentType string, body []byte) (wire.Format, *wire.Error) {
 		return wire.JSON, nil
 	}
 	return wire.FormatOf(contentType, body)
-}
-
-// observeWait is Observe for a goroutine that can wait. It gives up when the client does.
-func (g *Gateway) observeWait(space string, in *api.ObserveRequest, r *http.Request) (*api.ObserveResponse, *wire.Error) {
-	type answer struct {
-		resp    *api.ObserveResponse
-		refused *wire.Error
-	}
-	answered := make(chan answer, 1)
-	// The batch before this one may be stuck until its own deadline; this request still answers by its own.
-	overdue := time.NewTimer(time.Until(g.deadline(time.Now(), in.GetDeadlineMs())) + 100*time.Millisecond)
-	defer overdue.Stop()
-	g.Observe(space, in, func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} })
-	select {
-	case a := <-answered:
-		return a.resp, a.refused
-	case <-overdue.C:
-		return nil, logError(bus.ErrUnknownOutcome)
-	case <-r.Context().Done():
-		return nil, wire.Errorf(wire.CodeDeadline, "", "the client went away before the outcome was known")
-	}
 }
 
 // worstStatus is 200 when every observation was accepted, else the status of the first that was not.
@@ -270,7 +247,7 @@ func (l *lines) flush() bool {
 	var resp *api.ObserveResponse
 	refused := auth.Charge(l.r.Context(), 1)
 	if refused == nil {
-		resp, refused = l.g.observeWait(l.space, req, l.r)
+		resp, refused = l.g.ObserveWait(l.r.Context(), l.space, req)
 	}
 	if refused != nil && len(numbers) > 1 && (refused.Status() == http.StatusBadRequest || refused.Status() == http.StatusRequestEntityTooLarge) {
 		for i, n := range numbers {

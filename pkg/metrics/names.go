@@ -3,6 +3,8 @@ package metrics
 const (
 	nameObservations    = "engram_streaming_observations_total"
 	nameRejected        = "engram_streaming_observations_rejected_total"
+	nameActiveSessions  = "engram_streaming_active_sessions"
+	nameQueueMemory     = "engram_streaming_queue_memory_bytes"
 	nameQueueDepth      = "engram_streaming_queue_depth"
 	nameUtilization     = "engram_streaming_worker_utilization_ratio"
 	nameLatency         = "engram_streaming_observation_latency_seconds"

@@ -192,10 +192,11 @@ func (n *Node) listen() (err error) {
 		n.defers(func() error { return bounded(n.metrics.Shutdown) })
 	}
 	if n.cfg.HTTP != "" {
-		if n.http, err = n.listeners.HTTP(n.cfg.HTTP, n.gateway.Handler(), n.recall.Handler()); err != nil {
+		if n.http, err = n.listeners.HTTP(n.cfg.HTTP, daemon.Faces(n.gateway, n.recall)...); err != nil {
 			return err
 		}
 		n.defers(func() error { return bounded(n.http.Close) })
+		n.defers(func() error { return bounded(n.gateway.Drain) })
 	}
 	return nil
 }

@@ -61,6 +61,28 @@ func TestDocumentedCodes(t *testing.T) {
 	}
 }
 
+// Each status of a code has its line in the table of the other transports' codes.
+func TestDocumentedTransportCodes(t *testing.T) {
+	rows := map[int][2]int{}
+	for _, row := range regexp.MustCompile("(?m)^\\| ([0-9]{3}) \\| ([0-9]+) `([A-Z_]+)` \\| ([0-9]{4}) \\|$").FindAllStringSubmatch(section(t, document(t), "## Errors"), -1) {
+		var n [3]int
+		for i, text := range []string{row[1], row[2], row[4]} {
+			v, err := strconv.Atoi(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n[i] = v
+		}
+		rows[n[0]] = [2]int{n[1], n[2]}
+	}
+	for code, status := range wire.Codes() {
+		e := wire.Errorf(code, "", "a test")
+		if got, want := rows[status], [2]int{int(e.GRPC()), e.Close()}; got != want {
+			t.Errorf("%s (%d): docs/wire.md says %v, the code %v", code, status, got, want)
+		}
+	}
+}
+
 // constants returns the integer constants of files of package event. What they import is not needed for that.
 func constants(t *testing.T, names ...string) map[string]string {
 	t.Helper()

@@ -27,13 +27,16 @@ const (
 	CodeUnauthenticated  Code = "unauthenticated"    // 401: no credentials, or none that hold
 	CodeForbidden        Code = "forbidden"          // 403: the principal has no such role in the space
 	CodeUnknownSpace     Code = "unknown_space"      // 404
+	CodeUnknownSession   Code = "unknown_session"    // 404: no session of this id that is the caller's
 	CodeNotFound         Code = "not_found"          // 404: no such observation, or no such path
 	CodeMethod           Code = "method_not_allowed" // 405
 	CodeConflict         Code = "conflict"           // 409: somebody else changed the space at the same moment
+	CodeOutOfSequence    Code = "out_of_sequence"    // 409: another sequence than the one that a session expects
 	CodeGone             Code = "gone"               // 410: a position of which the versions are not kept any more
 	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
 	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
 	CodeRateLimited      Code = "rate_limited"       // 429: the principal asks too often; try again after RetryAfter
+	CodeSessionLimit     Code = "session_limit"      // 429: the gateway has as many streams as it may have
 	CodeInternal         Code = "internal"           // 500
 	CodeEmbedder         Code = "embedder_failed"    // 502: the space's embedder did not answer
 	CodeUnavailable      Code = "unavailable"        // 503: NATS or a worker cannot be reached
@@ -47,6 +50,7 @@ var statuses = map[Code]int{
 	CodeWrongDimension: http.StatusBadRequest, CodeInvalidPosition: http.StatusBadRequest, CodeUnsupported: http.StatusBadRequest,
 	CodeUnauthenticated: http.StatusUnauthorized, CodeForbidden: http.StatusForbidden, CodeRateLimited: http.StatusTooManyRequests,
 	CodeUnknownSpace: http.StatusNotFound, CodeNotFound: http.StatusNotFound, CodeMethod: http.StatusMethodNotAllowed,
+	CodeUnknownSession: http.StatusNotFound, CodeOutOfSequence: http.StatusConflict, CodeSessionLimit: http.StatusTooManyRequests,
 	CodeConflict: http.StatusConflict, CodeGone: http.StatusGone, CodeTooLarge: http.StatusRequestEntityTooLarge, CodeBackpressure: http.StatusTooManyRequests,
 	CodeInternal: http.StatusInternalServerError, CodeEmbedder: http.StatusBadGateway, CodeUnavailable: http.StatusServiceUnavailable,
 	CodeDeadline: http.StatusGatewayTimeout, CodeStorageFull: http.StatusInsufficientStorage,
