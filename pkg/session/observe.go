@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
-	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -62,9 +61,7 @@ func (s *stream) checkObserve(f *api.StreamObserve) (string, *wire.Error) {
 	case first == 0:
 		return "", wire.Errorf(wire.CodeInvalidArgument, "sequence", "the frame has no sequence; sequences begin at 1")
 	case len(obs) == 0:
-		return "", wire.Errorf(wire.CodeInvalidArgument, "observations", "the frame has no observation")
-	case len(obs) > event.MaxBatch:
-		return "", wire.Errorf(wire.CodeTooLarge, "observations", "the frame has %d observations; it can have up to %d", len(obs), event.MaxBatch)
+		return "", wire.Errorf(wire.CodeInvalidArgument, "observations", "the request has no observation")
 	case first+uint64(len(obs)) < first:
 		return "", wire.Errorf(wire.CodeInvalidArgument, "sequence", "the sequence is too large")
 	}
