@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -228,6 +229,6 @@ func (s *stream) known(p part, bytes int, deadlineMS uint32) {
 
 func ackFrame(first uint64, results []*api.ObserveResult, level api.Acknowledgement) *api.ObserveStreamResponse {
 	return &api.ObserveStreamResponse{Frame: &api.ObserveStreamResponse_Ack{
-		Ack: &api.StreamAck{Sequence: first, Results: results, Level: level, At: time.Now().UnixNano()},
+		Ack: &api.StreamAck{Sequence: first, Results: slices.Clip(results), Level: level, At: time.Now().UnixNano()},
 	}}
 }
