@@ -55,7 +55,8 @@ type Manager struct {
 	running sync.WaitGroup // streams
 	loop    sync.WaitGroup
 	cancel  context.CancelFunc
-	memory  atomic.Int64 // bytes that streams hold
+	memory  atomic.Int64  // bytes that streams hold
+	saves   chan struct{} // a place for each write to the bucket
 }
 
 // New returns a manager whose sweeps run until Close.
@@ -66,7 +67,7 @@ func New(opt Options) *Manager {
 	if opt.Principal == nil {
 		opt.Principal = func(context.Context) string { return "" }
 	}
-	m := &Manager{Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}}
+	m := &Manager{Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, saves: make(chan struct{}, savers)}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.loop.Go(func() { m.run(ctx) })

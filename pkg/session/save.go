@@ -18,6 +18,7 @@ type saved struct {
 	revision uint64
 	sequence uint64
 	exact    bool // it may be exact there: before the session takes anything it has to become inexact
+	there    bool // the newest write, an exact one, is known to have succeeded
 	at       time.Time
 	created  int64
 	owner    string
@@ -91,7 +92,7 @@ func (s *stream) load(ctx context.Context, f *api.StreamInit) *wire.Error {
 			return err
 		}
 	}
-	switch err := s.save(ctx, false); {
+	switch err := s.save(ctx, true); { // it has taken nothing yet
 	case errors.Is(err, ErrTaken):
 		return wire.Errorf(wire.CodeConflict, "session", "another gateway resumed the session at the same moment; send init again to have it here")
 	case err != nil:
@@ -167,6 +168,7 @@ func (s *stream) save(ctx context.Context, exact bool) error {
 	if state.Exact {
 		s.saved.exact = true // from now on: what is taken meanwhile makes it inexact first, which waits for this write
 	}
+	s.saved.there = false
 	state.Shards, state.Positions = s.order.newest.list()
 	revision := s.saved.revision
 	s.mu.Unlock()
@@ -178,13 +180,16 @@ func (s *stream) save(ctx context.Context, exact bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saved.revision, s.saved.sequence, s.saved.at = revision, state.GetSequence(), now
-	s.saved.exact = state.GetExact()
+	s.saved.exact, s.saved.there = state.GetExact(), state.GetExact()
 	return nil
 }
 
 // writeState writes the state. Where a write of this stream succeeded and was not heard of, its revision is not known here, so
 // the state is looked at.
 func (s *stream) writeState(ctx context.Context, state *api.SessionState, revision uint64) (uint64, error) {
+	// Many streams may end at once: they wait for their turn, not for each other's writes with the time running.
+	s.m.saves <- struct{}{}
+	defer func() { <-s.m.saves }()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	written, err := s.m.Store.Save(ctx, s.id, state, revision)
@@ -223,7 +228,14 @@ func (s *stream) due(now time.Time, interval time.Duration) (write, exact bool) 
 }
 
 // savers is how many states are written at once.
-const savers = 16
+const savers = 64
+
+// upToDate tells that the bucket has the exact state.
+func (s *stream) upToDate() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved.exact && s.saved.there
+}
 
 // Save writes the states that are due.
 func (m *Manager) Save(ctx context.Context) {

@@ -219,24 +219,27 @@ func TestSaves(t *testing.T) {
 			p.next(t)
 		}
 	}
+	if f.store.writes != 1 || !f.store.state(t, id).GetExact() {
+		t.Fatalf("%d writes, %v", f.store.writes, f.store.state(t, id))
+	}
 	observe(1, 500)
-	if f.store.writes != 1 || f.store.state(t, id).GetExact() {
+	if f.store.writes != 2 || f.store.state(t, id).GetExact() {
 		t.Fatalf("%d writes, %v", f.store.writes, f.store.state(t, id))
 	}
 	f.Save(t.Context()) // not yet
 	f.clock.move(f.Config.SaveInterval)
 	f.Save(t.Context())
-	if s := f.store.state(t, id); f.store.writes != 2 || s.GetExact() || s.GetSequence() != 500 || len(s.GetPositions()) != 500 {
+	if s := f.store.state(t, id); f.store.writes != 3 || s.GetExact() || s.GetSequence() != 500 || len(s.GetPositions()) != 500 {
 		t.Fatalf("%d writes, %v", f.store.writes, s)
 	}
 	f.clock.move(2 * f.Config.SaveInterval)
 	f.Save(t.Context())
 	f.Save(t.Context())
-	if s := f.store.state(t, id); f.store.writes != 3 || !s.GetExact() {
+	if s := f.store.state(t, id); f.store.writes != 4 || !s.GetExact() {
 		t.Fatalf("%d writes, %v", f.store.writes, s)
 	}
 	observe(501, 501)
-	if s := f.store.state(t, id); f.store.writes != 4 || s.GetExact() || s.GetSequence() != 500 {
+	if s := f.store.state(t, id); f.store.writes != 5 || s.GetExact() || s.GetSequence() != 500 {
 		t.Fatalf("%d writes, %v", f.store.writes, s)
 	}
 }

@@ -216,6 +216,8 @@ func (s *stream) finish() {
 	case s.id == "" || why.gone:
 	case why.closed:
 		s.forget()
+	case s.upToDate():
+		resumable = true
 	default:
 		if err := s.save(s.ctx, true); err != nil {
 			s.m.Logger.Warn().Err(err).Msg("the state of a session could not be saved; it can be resumed with what was saved before")
