@@ -114,7 +114,7 @@ func TestDocumentedFrames(t *testing.T) {
 		frames := m.ProtoReflect().Descriptor().Fields()
 		for i := range frames.Len() {
 			name := string(frames.Get(i).Name())
-			row := regexp.MustCompile("(?m)^\\|[^|]*`"+name+"`[^|]*\\|([^|]*)\\|.*\\|$").FindStringSubmatch(text)
+			row := regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`[^|]*\\|([^|]*)\\|.*\\|$").FindStringSubmatch(text)
 			if row == nil {
 				t.Errorf("docs/wire.md has no row of the frame %s", name)
 				continue

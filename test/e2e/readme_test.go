@@ -43,6 +43,8 @@ func TestReadmeExamples(t *testing.T) {
 		{"With curl", "sh", []string{`"position":`, `"hits":[{"id":"n1"`, `the disk was full`, `"db-3"`}},
 		{"With the nats command", "sh", []string{`"searchable":true`, `"hits":[{"id":"n2"`}},
 		{"With Go", "go", []string{"n3  certificates expire"}},
+		{"With gRPC", "go", []string{"n6  the queue is drained"}},
+		{"With WebSocket", "go", []string{`"level":"accepted"`, `"recalled":{"tag":"r1"`, `"id":"n7"`, `"closed":{"next":2,"resumable":false}`}},
 		{"With the engram command", "sh", []string{"n4", "the cache is warm", "notes", "magic of a segment"}},
 		{"With a token", "sh", []string{`"searchable":true`, `"hits":[{"id":"n6"`, `"code":"forbidden"`}},
 	} {
