@@ -21,7 +21,7 @@ import (
 type GatewayConfig struct {
 	Config `yaml:",inline"`
 	// HTTP is the address of POST /v1/spaces/{space}/observations.
-	HTTP    string         `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations over HTTP; empty for none"`
+	HTTP    string         `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations over HTTP, gRPC and WebSocket; empty for none"`
 	Gateway gateway.Config `yaml:",inline"`
 }
 

@@ -16,7 +16,7 @@ import (
 type RecallConfig struct {
 	Config `yaml:",inline"`
 	// HTTP is the address of the HTTP face.
-	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP; empty for none"`
+	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP and gRPC; empty for none"`
 }
 
 // Validate tells what of the configuration cannot be.

@@ -29,7 +29,7 @@ type Config struct {
 	Data string `yaml:"data" default:"engram-data" usage:"directory of everything that the node keeps"`
 	// NATS, HTTP and Metrics are the addresses to listen on. An empty one is not listened on; port 0 is any free port.
 	NATS    string `yaml:"nats" default:"127.0.0.1:4222" usage:"address of the embedded NATS server; empty for none"`
-	HTTP    string `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations and recall over HTTP; empty for none"`
+	HTTP    string `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations and recall over HTTP, gRPC and WebSocket; empty for none"`
 	Metrics string `yaml:"metrics" default:"127.0.0.1:9090" usage:"address of /metrics, /healthz and /readyz; empty for none"`
 
 	// NATSAuth is a configuration of nats-server, of which the users and their permissions count, and its tls.
