@@ -8,6 +8,7 @@ import (
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/gateway"
 	"github.com/engram-memory/engram/pkg/metrics"
@@ -89,7 +90,26 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 	return session.New(session.Options{
 		Config: cfg.Session, Core: core, Store: store, Gateway: env.Conn.NC.Opts.Name + "/" + rand.Text(), Metrics: m,
 		Logger: env.Logger.With().Str("part", "sessions").Logger(), KnownFor: 2*client.MaxUncertainty - cfg.Deadline - knownMargin,
+		Principal: func(ctx context.Context) string {
+			if p := auth.FromContext(ctx); p != nil {
+				return p.Name
+			}
+			return ""
+		},
+		// The request that opened the stream was charged for as one; each frame is another.
+		Allow: func(ctx context.Context, spaces ...string) *wire.Error {
+			if denied := auth.Require(ctx, auth.Observe, spaces...); denied != nil {
+				return denied
+			}
+			return auth.Charge(ctx, 1)
+		},
 		Recall: func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
+			if denied := auth.Require(ctx, auth.Recall, space, req.GetSpace()); denied != nil {
+				return nil, denied
+			}
+			if limited := auth.Charge(ctx, 1); limited != nil {
+				return nil, limited
+			}
 			resp, err := asks.Recall(ctx, space, req)
 			if err != nil {
 				return nil, wire.AsError(err)

@@ -8,6 +8,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/api/engram/v1/engramv1connect"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -36,19 +37,33 @@ type ingestService struct {
 
 func (s *ingestService) Observe(ctx context.Context, req *connect.Request[api.ObserveRequest]) (*connect.Response[api.ObserveResponse], error) {
 	space := req.Msg.GetSpace()
+	named := []string{space}
 	for _, o := range req.Msg.GetObservations() {
 		if space == "" {
 			space = o.GetSpace()
 		}
+		if o.GetSpace() != space {
+			named = append(named, o.GetSpace())
+		}
+	}
+	named[0] = space
+	if denied := auth.Require(ctx, auth.Observe, named...); denied != nil {
+		return nil, fail(denied)
 	}
 	return answer(s.ingest.ObserveWait(ctx, space, req.Msg))
 }
 
 func (s *ingestService) Forget(ctx context.Context, req *connect.Request[api.ForgetRequest]) (*connect.Response[api.ForgetResponse], error) {
+	if denied := auth.Require(ctx, auth.Forget, req.Msg.GetSpace()); denied != nil {
+		return nil, fail(denied)
+	}
 	return answer(s.ingest.Forget(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *ingestService) Define(ctx context.Context, req *connect.Request[api.DefineRequest]) (*connect.Response[api.DefineResponse], error) {
+	if denied := auth.Require(ctx, auth.Admin, req.Msg.GetSpace()); denied != nil {
+		return nil, fail(denied)
+	}
 	return answer(s.ingest.Define(ctx, req.Msg.GetSpace(), req.Msg))
 }
 

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -11,6 +12,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/api/engram/v1/engramv1connect"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -35,6 +37,9 @@ type recallService struct {
 }
 
 func (s *recallService) recall(ctx context.Context, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
+	if denied := auth.Require(ctx, auth.Recall, req.GetSpace()); denied != nil {
+		return nil, denied
+	}
 	start := time.Now()
 	resp, err := s.reads.Recall(ctx, req.GetSpace(), req)
 	if s.latency != nil {
@@ -99,17 +104,37 @@ func sendPages(stream *connect.ServerStream[api.RecallStreamResponse], resp *api
 }
 
 func (s *recallService) Get(ctx context.Context, req *connect.Request[api.GetRequest]) (*connect.Response[api.GetResponse], error) {
+	if denied := auth.Require(ctx, auth.Recall, req.Msg.GetSpace()); denied != nil {
+		return nil, fail(denied)
+	}
 	return answer(s.reads.Get(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *recallService) List(ctx context.Context, req *connect.Request[api.ListRequest]) (*connect.Response[api.ListResponse], error) {
+	if denied := auth.Require(ctx, auth.Recall, req.Msg.GetSpace()); denied != nil {
+		return nil, fail(denied)
+	}
 	return answer(s.reads.List(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *recallService) Spaces(ctx context.Context, req *connect.Request[api.SpacesRequest]) (*connect.Response[api.SpacesResponse], error) {
-	return answer(s.reads.Spaces(ctx, req.Msg.GetSpace()))
+	only, p := req.Msg.GetSpace(), auth.FromContext(ctx)
+	if denied := auth.Require(ctx, auth.Recall); only == "" && denied != nil {
+		return nil, fail(denied)
+	}
+	if only != "" && (p == nil || !p.Sees(only)) {
+		return nil, fail(p.May(auth.Recall, only))
+	}
+	resp, err := s.reads.Spaces(ctx, only)
+	if err == nil {
+		resp.Spaces = slices.DeleteFunc(resp.GetSpaces(), func(i *api.SpaceInfo) bool { return !p.Sees(i.GetDefinition().GetName()) })
+	}
+	return answer(resp, err)
 }
 
 func (s *recallService) Compact(ctx context.Context, req *connect.Request[api.CompactRequest]) (*connect.Response[api.CompactResponse], error) {
+	if denied := auth.Require(ctx, auth.Admin, req.Msg.GetSpace()); denied != nil {
+		return nil, fail(denied)
+	}
 	return answer(s.reads.Compact(ctx, req.Msg.GetSpace(), req.Msg))
 }

@@ -24,7 +24,7 @@ type Core interface {
 	AwaitSearchable(shard int, first, last uint64, deadlineMS uint32) (map[uint64]*api.Error, *wire.Error)
 }
 
-// Options are what a Manager works with. All are required but Recall, Principal and Now.
+// Options are what a Manager works with. All are required but Recall, Allow, Principal and Now.
 type Options struct {
 	Config Config
 	Core   Core
@@ -37,6 +37,8 @@ type Options struct {
 	Logger   zerolog.Logger
 	// Recall answers the recalls of streams; without it they are refused.
 	Recall func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error)
+	// Allow tells why who asks may not observe in a space, or may not do so now, nil where they may. Without it all may.
+	Allow func(ctx context.Context, spaces ...string) *wire.Error
 	// Principal tells who opens a stream, from its context; the empty one is nobody in particular. Without it all are.
 	Principal func(ctx context.Context) string
 	// Now is the clock by which sessions are idle and their states old. Default: time.Now.
@@ -63,6 +65,9 @@ type Manager struct {
 func New(opt Options) *Manager {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Allow == nil {
+		opt.Allow = func(context.Context, ...string) *wire.Error { return nil }
 	}
 	if opt.Principal == nil {
 		opt.Principal = func(context.Context) string { return "" }

@@ -84,10 +84,14 @@ func (s *stream) checkObserve(f *api.StreamObserve) (string, *wire.Error) {
 			return "", err
 		}
 	}
+	named := []string{space}
 	for i, o := range obs {
+		if o.GetSpace() != space {
+			named = append(named, o.GetSpace())
+		}
 		o.Session, o.Sequence = s.id, first+uint64(i)
 	}
-	return space, nil
+	return space, s.m.Allow(s.ctx, named...)
 }
 
 // classify tells which sequences are what, once the saved state says that the session takes observations.
