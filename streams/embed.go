@@ -24,6 +24,7 @@ const (
 	fileLogTemplate = "ENGRAM_LOG_0.json"
 	fileQuarantine  = "ENGRAM_QUARANTINE.json"
 	fileSpaces      = "KV_ENGRAM_SPACES.json"
+	fileSessions    = "KV_ENGRAM_SESSIONS.json"
 	fileMeta        = "KV_ENGRAM_META.json"
 	fileWorker      = "consumers/ENGRAM_LOG_worker.json"
 )
@@ -67,6 +68,9 @@ func Quarantine() (jetstream.StreamConfig, error) { return stream(fileQuarantine
 
 // Spaces returns the definition of the bucket ENGRAM_SPACES, as the stream beneath it.
 func Spaces() (jetstream.StreamConfig, error) { return stream(fileSpaces) }
+
+// Sessions returns the definition of the bucket ENGRAM_SESSIONS, as the stream beneath it.
+func Sessions() (jetstream.StreamConfig, error) { return stream(fileSessions) }
 
 // Meta returns the definition of the bucket ENGRAM_META, as the stream beneath it.
 func Meta() (jetstream.StreamConfig, error) { return stream(fileMeta) }

@@ -104,14 +104,14 @@ func TestEveryFileDecodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := event.DefaultShards + 4; seen != want {
+	if want := event.DefaultShards + 5; seen != want {
 		t.Errorf("%d definitions are embedded, want %d", seen, want)
 	}
 }
 
 func TestNamedStreams(t *testing.T) {
 	for name, get := range map[string]func() (jetstream.StreamConfig, error){
-		"ENGRAM_QUARANTINE": Quarantine, "KV_ENGRAM_SPACES": Spaces, "KV_ENGRAM_META": Meta,
+		"ENGRAM_QUARANTINE": Quarantine, "KV_ENGRAM_SPACES": Spaces, "KV_ENGRAM_SESSIONS": Sessions, "KV_ENGRAM_META": Meta,
 	} {
 		if cfg, err := get(); err != nil || cfg.Name != name {
 			t.Errorf("got %q (%v), want %q", cfg.Name, err, name)

@@ -21,7 +21,8 @@ func benchCommand() *cobra.Command {
 for the profiles and the files of convert and truth that they are told to write.`,
 	}
 	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand(), benchMixedCommand(), benchSpacesCommand(),
-		benchKillCommand(), benchOverloadCommand(), benchFairnessCommand(), benchConvertCommand(), benchTruthCommand())
+		benchKillCommand(), benchOverloadCommand(), benchFairnessCommand(),
+		benchTransportsCommand(), benchSessionsCommand(), benchConvertCommand(), benchTruthCommand())
 	return cmd
 }
 

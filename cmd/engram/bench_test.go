@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -112,6 +114,48 @@ func TestBenchKill(t *testing.T) {
 	}
 }
 
+// A file that is read is not written over: it would be empty before it is read.
+func TestBenchDoesNotWriteOverWhatItReads(t *testing.T) {
+	name, queries := rowsFile(t, 30, 4, 0), rowsFile(t, 3, 4, 0)
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"convert", name, name}, {"truth", "--base", name, "--queries", queries, "--out", name, "-k", "3"},
+		{"truth", "--base", queries, "--queries", name, "--out", name, "-k", "3"},
+	} {
+		contains(t, fails(t, exitFailure, append([]string{"bench"}, args...)...), name+" is the file that is read")
+	}
+	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("it has %d bytes, and had %d: %v", len(after), len(before), err)
+	}
+}
+
+// Queries that do not fit are refused before anything is loaded.
+func TestBenchPipelineRefusesQueries(t *testing.T) {
+	for _, queries := range []string{rowsFile(t, 3, 5, 0), rowsFile(t, 0, 4, 0)} {
+		contains(t, fails(t, exitFailure, "bench", "pipeline", "--vectors", rowsFile(t, 30, 4, 0), "--queries", queries), queries+" has ")
+	}
+}
+
+// A benchmark that is stopped says that and nothing else, and leaves nothing behind.
+func TestBenchInterrupted(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("stopped by a signal"))
+	for _, args := range []string{"queue", "pipeline --observations 100 --dim 8", "kill --dim 8", "mixed --dim 8", "spaces --dim 16",
+		"convert " + rowsFile(t, 3, 4, 0) + " " + filepath.Join(t.TempDir(), "out.npy")} {
+		o := engramIn(ctx, strings.NewReader(""), append([]string{"bench"}, strings.Fields(args)...)...)
+		if o.code != 130 || !strings.HasSuffix("\n"+o.stderr, "\nengram: interrupted\n") {
+			t.Errorf("%s: %+v", args, o)
+		}
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestBenchUsage(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{"index", "--base and --queries are needed; see engram bench index --help"},
@@ -121,6 +165,10 @@ func TestBenchUsage(t *testing.T) {
 		{"index --base a --queries b --threads 0", "--threads is 0"},
 		{"index --base a --queries b --ef 0", "--ef has 0"},
 		{"index --base a --queries b --m 1", "m is 1"},
+		{"pipeline --shards 0", "--shards is 0"},
+		{"pipeline --timeout 0s", "--timeout is 0s"},
+		{"pipeline --profile warp", `--profile is "warp"`},
+		{"pipeline --load warp", `--load is "warp"; it can be one of ["steady" "ramp" "burst" "zipf"]; see engram`},
 		{"mixed --before 0", "--before is 0"},
 		{"mixed --metric warp", `--metric is "warp"`},
 		{"spaces --spaces 0", "--spaces is 0"},

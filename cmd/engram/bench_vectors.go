@@ -23,7 +23,7 @@ programs that are measured on the same rows.`,
 				return misused(cmd, "--rows is %d; it cannot be negative", cfg.Rows)
 			}
 			cfg.In, cfg.Out = args[0], args[1]
-			rows, cols, err := bench.Convert(cfg)
+			rows, cols, err := bench.Convert(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}

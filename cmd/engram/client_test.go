@@ -259,6 +259,7 @@ func testCompact(t *testing.T) {
 func testRefusals(t *testing.T) {
 	engram(t, "observe", "three", "--embedding", "[1,2,3]", "--ack", "searchable")
 	engram(t, "observe", "wordy", "words", "--ack", "searchable")
+	const unknown = "engram: unknown_space (space): there is no space \"nowhere\"; GET /v1/spaces and \"engram status\" list the ones there are\n"
 	for _, tc := range []struct{ args, want string }{
 		{"observe three --embedding [1,2]", "engram: wrong_dimension (embedding): "},
 		{"observe three --embedding [0,0,0]", "engram: invalid_embedding (embedding): "},
@@ -269,12 +270,12 @@ func testRefusals(t *testing.T) {
 		{"create three --dim 4", "engram: conflict (dimension): "},
 		{"create new --embedder http:nobody", "engram: invalid_argument (embedder): "},
 		{"create new --embedder none", "engram: invalid_argument (dimension): "},
-		{"compact nowhere", "engram: unknown_space (space): "},
+		{"compact nowhere", unknown},
 		{"recall three --id nobody", "engram: not_found"},
-		{"recall nowhere text", "engram: unknown_space (space): "},
-		{"get nowhere id", "engram: unknown_space (space): "},
-		{"list nowhere", "engram: unknown_space (space): "},
-		{"forget nowhere id", "engram: unknown_space (space): "},
+		{"recall nowhere text", unknown},
+		{"get nowhere id", unknown},
+		{"list nowhere", unknown},
+		{"forget nowhere id", unknown},
 		{"observe three text", "engram: invalid_embedding (text): space \"three\" has no embedder"},
 		{"recall three text", "engram: invalid_embedding (text): space \"three\" has no embedder"},
 		{"observe wordy ...", "engram: invalid_embedding (text): the text has no word"},

@@ -23,6 +23,8 @@ const envServer = "ENGRAM_SERVER"
 // connection is where the commands that ask an Engram find it.
 type connection struct {
 	server, context, creds string
+	nkey, inbox            string
+	tls                    bus.TLSConfig
 	timeout                time.Duration
 	json                   bool
 }
@@ -34,6 +36,11 @@ func connectionFlags(cmd *cobra.Command, timeout time.Duration) *connection {
 	fs.StringVar(&c.server, "server", "", "address of NATS (default "+bus.DefaultURL+") ["+envServer+"]")
 	fs.StringVar(&c.context, "context", "", "NATS context, by its name or the path of its .json file")
 	fs.StringVar(&c.creds, "creds", "", "NATS credentials `file`")
+	fs.StringVar(&c.nkey, "nkey", "", "`file` with the seed of a NATS nkey")
+	fs.StringVar(&c.inbox, "inbox-prefix", "", "what begins the subjects of answers, where the NATS user has its own: _INBOX_<user>")
+	fs.StringVar(&c.tls.CA, "tls-ca", "", "`file` with the certificates that sign that of the NATS server")
+	fs.StringVar(&c.tls.Cert, "tls-cert", "", "`file` with the certificate to show to the NATS server")
+	fs.StringVar(&c.tls.Key, "tls-key", "", "`file` with the private key of that certificate")
 	fs.DurationVar(&c.timeout, "timeout", timeout, "longest wait for an answer")
 	fs.BoolVar(&c.json, "json", false, "print the answer as one line of JSON")
 	return c
@@ -73,7 +80,7 @@ func (c *connection) connect() (*bus.Conn, error) {
 		server = os.Getenv(envServer)
 	}
 	conn, err := bus.Connect(bus.Config{
-		URL: server, Context: c.context, Credentials: c.creds, Name: "engram-cli", FailFast: true,
+		URL: server, Context: c.context, Credentials: c.creds, NKey: c.nkey, InboxPrefix: c.inbox, TLS: c.tls, Name: "engram-cli", FailFast: true,
 		ConnectTimeout: min(max(c.timeout, time.Millisecond), bus.DefaultConnectTimeout),
 	})
 	if err == nil {

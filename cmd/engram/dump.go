@@ -19,7 +19,8 @@ What kind of file it is, the file itself says: a segment of a row log, the index
 space, or their checksums (docs/format has the tables). Long vectors and bodies are abbreviated.
 
 The file is only read, and may be one that a worker is writing. One that is damaged is printed as far as it makes sense;
-then the exit code is 1. Columns are compared with the checksums beside them, if there are any.`
+then the exit code is 1. Columns are compared with the checksums beside them, FILE.sums; where these are missing, since a
+worker has the columns open or did not close them, nothing can be said of most bytes, and the exit code is 1, too.`
 
 const dumpExample = `  engram dump engram-data/worker/shard-0/MANIFEST
   for f in engram-data/worker/shard-0/*; do engram dump "$f" | head; done`
@@ -48,10 +49,14 @@ func dump(w io.Writer, name string) (err error) {
 		return fmt.Errorf("%s is not a file; name one of those in a shard's directory", name)
 	}
 	head := make([]byte, magicBytes)
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
+	head = head[:n] // a shorter file has no more to be recognised by
 	switch {
+	case n == 0:
+		return fmt.Errorf("%s is no file of a worker's store: it is empty", name)
 	case rows.IsDumpable(head):
 		err = rows.Dump(w, f, info.Size())
 	case columns.IsDumpable(head):
@@ -73,15 +78,16 @@ func dump(w io.Writer, name string) (err error) {
 // magicBytes is how many bytes each kind of file begins with that say what it is.
 const magicBytes = 8
 
-// compareColumns compares columns with the checksums beside them, if there are any: they are written by a clean close, and
-// go with the next change.
+// compareColumns compares columns with the checksums beside them. These are written by a clean close and go with the next
+// change; without them damage cannot be told from what was written, which must not look like a file that was found good.
 func compareColumns(f *os.File, size int64, head []byte) error {
 	if !columns.IsColumns(head) {
 		return nil
 	}
 	sums, err := os.ReadFile(columns.SumsPath(f.Name()))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return fmt.Errorf("it has no checksums to be compared with, so damage cannot be seen: %s is there only after a clean close of the worker",
+			columns.SumsPath(f.Name()))
 	}
 	if err != nil {
 		return fmt.Errorf("reading the checksums: %w", err)

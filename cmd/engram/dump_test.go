@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,25 +60,51 @@ func storeFiles(t *testing.T) string {
 	return dir
 }
 
-// Every file that a shard keeps can be printed, and says what it is.
-func TestDump(t *testing.T) {
-	dir := storeFiles(t)
+// eachStoreFile hands over the files of a shard, each in a directory that is as it was, with their bytes to change.
+func eachStoreFile(t *testing.T, dir string, try func(t *testing.T, name string, whole []byte)) {
+	t.Helper()
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]int{}
 	for _, f := range files {
-		text := engram(t, "dump", filepath.Join(dir, f.Name()))
-		if strings.Count(text, "\n") < 5 || !strings.Contains(text, "magic") {
-			t.Errorf("%s:\n%s", f.Name(), text)
-		}
-		magic, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		name := filepath.Join(dir, f.Name())
+		whole, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kinds[string(magic[:magicBytes])]++
+		t.Run(f.Name(), func(t *testing.T) { try(t, name, bytes.Clone(whole)) })
+		rewrite(t, name, whole)
 	}
+}
+
+func rewrite(t *testing.T, name string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dumpFails expects that the file is printed as an error, and returns what was printed of it.
+func dumpFails(t *testing.T, name string) outcome {
+	t.Helper()
+	o := engramIn(t.Context(), strings.NewReader(""), "dump", name)
+	if o.code != exitFailure || !strings.HasPrefix(o.stderr, "engram: printing "+name) {
+		t.Errorf("%d, %s", o.code, o.stderr)
+	}
+	return o
+}
+
+// Every file that a shard keeps can be printed, and says what it is.
+func TestDump(t *testing.T) {
+	kinds := map[string]int{}
+	eachStoreFile(t, storeFiles(t), func(t *testing.T, name string, whole []byte) {
+		text := engram(t, "dump", name)
+		if strings.Count(text, "\n") < 5 || !strings.Contains(text, "magic") {
+			t.Error(text)
+		}
+		kinds[string(whole[:magicBytes])]++
+	})
 	if len(kinds) < 4 {
 		t.Errorf("the files are of the kinds %v", kinds)
 	}
@@ -85,59 +112,51 @@ func TestDump(t *testing.T) {
 
 // A byte that is not what its checksum says is told by the exit code, when the file has been printed.
 func TestDumpOfWrongChecksums(t *testing.T) {
-	dir := storeFiles(t)
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		name := filepath.Join(dir, f.Name())
-		whole, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	eachStoreFile(t, storeFiles(t), func(t *testing.T, name string, whole []byte) {
 		for _, at := range []int{16, len(whole) / 2, len(whole) - 1} {
 			whole[at] ^= 1
-			if err := os.WriteFile(name, whole, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			o := engramIn(t.Context(), strings.NewReader(""), "dump", name)
-			if o.code != exitFailure || !strings.HasPrefix(o.stderr, "engram: printing "+name) || !strings.Contains(o.stdout, "magic") {
-				t.Errorf("%s with another byte at %d of %d: %d, %s", f.Name(), at, len(whole), o.code, o.stderr)
+			rewrite(t, name, whole)
+			if o := dumpFails(t, name); !strings.Contains(o.stdout, "magic") {
+				t.Errorf("with another byte at %d of %d: %s", at, len(whole), o.stdout)
 			}
 			whole[at] ^= 1
 		}
-		if err := os.WriteFile(name, whole, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
-// A damaged file is printed as far as possible; what is no file of a store is named.
-func TestDumpOfWhatIsNoFile(t *testing.T) {
+// Columns without their checksums may be damaged anywhere: they are printed, and do not pass for good ones.
+func TestDumpOfColumnsWithoutChecksums(t *testing.T) {
 	dir := storeFiles(t)
-	files, err := os.ReadDir(dir)
-	if err != nil {
+	sums, err := filepath.Glob(filepath.Join(dir, "*.cols.sums"))
+	if err != nil || len(sums) != 1 {
+		t.Fatalf("%v, %v", sums, err)
+	}
+	if err := os.Remove(sums[0]); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
-		name := filepath.Join(dir, f.Name())
-		whole, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	o := dumpFails(t, strings.TrimSuffix(sums[0], ".sums"))
+	contains(t, o.stderr, "no checksums", sums[0])
+	contains(t, o.stdout, "magic")
+}
+
+// A damaged file is printed as far as possible.
+func TestDumpOfDamage(t *testing.T) {
+	eachStoreFile(t, storeFiles(t), func(t *testing.T, name string, whole []byte) {
 		whole[len(whole)/2] ^= 0xff
-		if err := os.WriteFile(name, whole[:len(whole)-1], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o := engramIn(t.Context(), strings.NewReader(""), "dump", name)
-		if o.code != exitFailure || !strings.HasPrefix(o.stderr, "engram: printing "+name) {
-			t.Errorf("%s, damaged: %d, %s", f.Name(), o.code, o.stderr)
-		}
-	}
+		rewrite(t, name, whole[:len(whole)-1])
+		dumpFails(t, name)
+	})
+}
+
+// What is no file of a store is named with the bytes that it has, and with no others.
+func TestDumpOfWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
 	for name, want := range map[string]string{
-		writeFile(t, "text", "this is a text"): `begins with "this is "`, writeFile(t, "empty", ""): "is no file of a worker's store",
-		dir: "is not a file", filepath.Join(dir, "nothing"): "no such file",
+		writeFile(t, "text", "this is a text"): `begins with "this is "`,
+		writeFile(t, "short", "x"):             "it begins with \"x\"\n",
+		writeFile(t, "empty", ""):              "is no file of a worker's store: it is empty\n",
+		dir:                                    "is not a file",
+		filepath.Join(dir, "nothing"):          "no such file",
 	} {
 		contains(t, fails(t, exitFailure, "dump", name), want)
 	}

@@ -45,6 +45,10 @@ func parseEmbedding(cmd *cobra.Command, text string) (*api.Embedding, error) {
 			return nil, fmt.Errorf("reading an embedding: %w", err)
 		}
 	}
+	// Before it is put into a request, of which it could otherwise be more than the embedding, and the error about another text.
+	if err := json.Unmarshal(value, new(json.RawMessage)); err != nil {
+		return nil, refusedBy(cmd, wire.Errorf(wire.CodeInvalidEmbedding, "embedding", "%q is not a JSON array of numbers: %v", shortened(value), err))
+	}
 	// The one reader of embeddings is wire's; it reads them in their place.
 	req, err := wire.DecodeRecall(wire.JSON, append(append([]byte(`{"embedding":`), value...), '}'))
 	if err == nil && len(req.GetEmbedding().GetData()) == 0 {
@@ -54,6 +58,15 @@ func parseEmbedding(cmd *cobra.Command, text string) (*api.Embedding, error) {
 		return nil, refusedBy(cmd, err)
 	}
 	return req.GetEmbedding(), nil
+}
+
+// shortened is the beginning of what somebody gave, for a message about it.
+func shortened(b []byte) string {
+	const most = 40
+	if len(b) <= most {
+		return string(b)
+	}
+	return strings.ToValidUTF8(string(b[:most]), "") + "…"
 }
 
 // parseMetadata reads key=value pairs. A value that is a JSON number or boolean is one, a JSON string is its text, and
@@ -95,6 +108,9 @@ func parseExpiry(text string, now time.Time) (int64, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || t.Year() < 1971 || t.Year() > 2261 {
 		return 0, fmt.Errorf("--expires is %q; it can be a duration such as 36h, or a time such as 2030-01-02T15:04:05Z", text)
+	}
+	if !t.After(now) {
+		return 0, fmt.Errorf("--expires is %s, which is not in the future", text)
 	}
 	return t.UnixNano(), nil
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/engram-memory/engram/pkg/daemon"
@@ -54,15 +55,35 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return 0
 	}
+	interrupted := ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)))
+	if interrupted && nothingBut(err, context.Cause(ctx)) {
+		err = &interruptedError{}
+	}
 	fmt.Fprintf(stderr, "engram: %s\n", line(err))
 	var usage *usageError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+	case interrupted:
 		return daemon.ExitInterrupt
 	}
 	return exitFailure
+}
+
+// nothingBut tells whether an error, and each of those that it joins, says nothing but that it was stopped, in whatever
+// words: they are no news to who pressed Ctrl-C.
+func nothingBut(err, cause error) bool {
+	switch e := err.(type) {
+	case *interruptedError: // which knows more
+		return false
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !nothingBut(err, cause) })
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return nothingBut(inner, cause)
+		}
+	}
+	return err == context.Canceled || err == cause
 }
 
 // line is an error as one line.

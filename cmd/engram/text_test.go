@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,23 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// What else went wrong while a command was stopped is told.
+func TestInterruptedSaysWhatItKnows(t *testing.T) {
+	cause := errors.New("stopped by a signal")
+	lost := errors.New("a directory is left")
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{cause, true}, {context.Canceled, true}, {fmt.Errorf("loading: %w", cause), true}, {errors.Join(cause, fmt.Errorf("x: %w", context.Canceled)), true},
+		{errors.Join(cause, lost), false}, {fmt.Errorf("%w; %w", cause, lost), false}, {&interruptedError{"; and so on"}, false},
+	} {
+		if got := nothingBut(tc.err, cause); got != tc.want {
+			t.Errorf("%v: %t", tc.err, got)
+		}
+	}
+}
+
 func TestRedacted(t *testing.T) {
 	if got := redacted("nats://a:b@h:1,nats://h:2, nats://token@h:3"); got != "nats://xxxxx@h:1,nats://h:2,nats://xxxxx@h:3" {
 		t.Error(got)
@@ -54,13 +73,13 @@ func TestRedacted(t *testing.T) {
 }
 
 func TestParseExpiry(t *testing.T) {
-	now := time.Unix(1000, 5)
-	for text, want := range map[string]int64{"90s": 1090_000_000_005, "2030-01-02T15:04:05Z": 1893596645_000_000_000} {
+	now := time.Unix(365*24*3600*2, 5)
+	for text, want := range map[string]int64{"90s": 63072090_000_000_005, "2030-01-02T15:04:05Z": 1893596645_000_000_000} {
 		if got, err := parseExpiry(text, now); err != nil || got != want {
 			t.Errorf("%s: %d, error %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "x", "0s", "2030-01-02", "1200-01-02T15:04:05Z"} {
+	for _, text := range []string{"", "x", "0s", "-1h", "1970-01-01T00:00:00Z", "1971-01-02T03:04:05Z", "2030-01-02", "1200-01-02T15:04:05Z"} {
 		if _, err := parseExpiry(text, now); err == nil {
 			t.Errorf("%q is taken", text)
 		}

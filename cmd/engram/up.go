@@ -60,7 +60,7 @@ func up(cmd *cobra.Command, cfg node.Config) error {
 		}
 		return err
 	}
-	if err := printAddresses(cmd.OutOrStdout(), n, cfg.Data); err != nil {
+	if err := printAddresses(cmd.OutOrStdout(), n, cfg.Data, cfg.Listen.TLS.Enabled()); err != nil {
 		return errors.Join(err, n.Close())
 	}
 	<-ctx.Done()
@@ -68,14 +68,18 @@ func up(cmd *cobra.Command, cfg node.Config) error {
 	return n.Close()
 }
 
-func printAddresses(w io.Writer, n *node.Node, data string) error {
+func printAddresses(w io.Writer, n *node.Node, data string, tls bool) error {
+	scheme := "http://"
+	if tls {
+		scheme = "https://"
+	}
 	if abs, err := filepath.Abs(data); err == nil {
 		data = abs
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "engram %s is ready; Ctrl-C stops it\n", version.String())
 	for _, part := range []struct{ name, before, addr, after string }{
-		{"nats", "", n.NATSURL(), ""}, {"http", "http://", n.HTTPAddr(), ""}, {"metrics", "http://", n.MetricsAddr(), "/metrics"},
+		{"nats", "", n.NATSURL(), ""}, {"http", scheme, n.HTTPAddr(), ""}, {"metrics", scheme, n.MetricsAddr(), "/metrics"},
 		{"data", "", data, ""},
 	} {
 		if part.addr != "" {

@@ -1,4 +1,4 @@
-// Command recall-api serves recall over NATS and HTTP in front of the workers.
+// Command recall-api serves recall over NATS, HTTP and gRPC in front of the workers.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 func main() {
 	daemon.Program[daemon.RecallConfig]{
 		Name:   "recall-api",
-		Short:  "recall-api serves recall over NATS and HTTP in front of the space-workers.",
+		Short:  "recall-api serves recall over NATS, HTTP and gRPC in front of the space-workers.",
 		Common: func(c *daemon.RecallConfig) (daemon.Config, string) { return c.Config, c.HTTP },
 		Start: func(ctx context.Context, c daemon.RecallConfig, env daemon.Env) (daemon.Part, error) {
 			env.Alone = true

@@ -3,9 +3,11 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/worker"
 )
 
 // Config of a pipeline run.
@@ -55,9 +57,13 @@ func (c *Config) Validate() error {
 	check(c.Rate >= 0 && c.RecallRate >= 0, "--rate and --recall-rate cannot be negative")
 	check(c.Batch > 0 && c.Batch <= event.MaxBatch, "--batch is %d; it can be 1 to %d", c.Batch, event.MaxBatch)
 	check(c.Producers > 0 && c.Window > 0, "--producers and --window must be above 0")
+	check(c.Shards > 0 && c.Shards <= event.MaxShards, "--shards is %d; it can be 1 to %d", c.Shards, event.MaxShards)
+	check(c.Timeout > 0, "--timeout is %v; it must be above 0", c.Timeout)
+	_, known := worker.Profiles()[c.Profile]
+	check(known, "--profile is %q; it can be low-latency, balanced or high-throughput", c.Profile)
 	check(c.Vectors != "" || c.Dim > 0 && c.Dim <= event.MaxDimension, "--dim is %d; it can be 1 to %d", c.Dim, event.MaxDimension)
-	check(c.Load == "steady" || c.Load == "zipf" || c.Load == "ramp" || c.Load == "burst", "--load is %q; it can be one of %q", c.Load, Loads())
-	check(c.Rate > 0 || c.Load == "steady" || c.Load == "zipf", "--load %s needs a --rate", c.Load)
+	check(slices.Contains(Loads(), c.Load), "--load is %q; it can be one of %q", c.Load, Loads())
+	check(c.Rate > 0 || c.Load != "ramp" && c.Load != "burst", "--load %s needs a --rate", c.Load)
 	return errors.Join(errs...)
 }
 

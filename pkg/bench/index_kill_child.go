@@ -68,8 +68,12 @@ func (r *killRun) runAndKill(ctx context.Context, after time.Duration) (flushed 
 		}
 	}
 	if kill == nil || err != nil {
+		stopped := ctx.Err() != nil
 		cancel()
 		werr := cmd.Wait()
+		if stopped { // and the process with it
+			return 0, context.Cause(ctx)
+		}
 		return 0, errors.Join(fmt.Errorf("the process did not get as far as to be killed: %w; %s", werr, trouble.String()), err, lines.Err())
 	}
 	kill.Stop()

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -28,6 +30,11 @@ func openQueries(cfg *Config, src *source) (*queries, error) {
 		f, err := npy.Open(cfg.Queries)
 		if err != nil {
 			return nil, err
+		}
+		// Now, and not after the load, which takes long.
+		if f.Rows() == 0 || f.Cols() != src.dim {
+			err := fmt.Errorf("%s has %d rows of %d components, and what is observed has %d; name a file of queries for those", cfg.Queries, f.Rows(), f.Cols(), src.dim)
+			return nil, errors.Join(err, f.Close())
 		}
 		q.file = f
 	}

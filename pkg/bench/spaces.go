@@ -85,9 +85,6 @@ func useNow() SpacesUse {
 	return SpacesUse{RSSPeak: peakRSS(), RSS: residentNow(), Files: openFiles()}
 }
 
-// mapBytes is the default of a worker's index.map_bytes.
-const mapBytes = 192 << 20
-
 // spacesRun is one run.
 type spacesRun struct {
 	cfg    SpacesConfig
@@ -111,7 +108,7 @@ func Spaces(ctx context.Context, cfg SpacesConfig, progress func(string)) (rep S
 	defer func() { err = errors.Join(err, remove()) }()
 	r.dir = dir
 	defer func() { err = errors.Join(err, r.abandon()) }()
-	r.maps = vecstore.NewMaps(mapBytes)
+	r.maps = vecstore.NewMaps(vecstore.DefaultMapBytes)
 	r.rep = SpacesReport{Spaces: cfg.Spaces, Rows: cfg.Rows, Dim: cfg.Dim, Shards: cfg.Shards, TailBytes: cfg.TailBytes}
 	if err := r.run(ctx, progress); err != nil {
 		return rep, err

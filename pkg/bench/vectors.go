@@ -2,11 +2,13 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/npy"
 )
@@ -58,15 +60,18 @@ type ConvertConfig struct {
 
 // Convert writes the rows of any file of vectors that this package reads as .npy of float32, for programs that read
 // nothing else. It returns how many rows and columns there are.
-func Convert(cfg ConvertConfig) (rows, cols int, err error) {
+func Convert(ctx context.Context, cfg ConvertConfig) (rows, cols int, err error) {
 	if cfg.Rows < 0 {
 		return 0, 0, fmt.Errorf("--rows is %d; it cannot be negative", cfg.Rows)
 	}
-	dir, err := os.MkdirTemp("", "engram-bench-convert-")
+	dir, remove, err := daemon.TempDir(ctx, "", "engram-bench-convert-")
 	if err != nil {
-		return 0, 0, fmt.Errorf("making a directory for the conversion: %w", err)
+		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
+	if err := apart(cfg.Out, cfg.In); err != nil {
+		return 0, 0, err
+	}
 	in, err := openVectors(cfg.In, dir)
 	if err != nil {
 		return 0, 0, err
@@ -78,10 +83,27 @@ func Convert(cfg ConvertConfig) (rows, cols int, err error) {
 	}
 	return rows, cols, writeFile(cfg.Out, func(w io.Writer) error {
 		return npy.Write(w, npy.Float32, rows, cols, func(i int, dst []float32) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			_, err := in.Row(i, dst)
 			return err
 		})
 	})
+}
+
+// apart refuses to write over a file that is read: its rows would be gone before they are read.
+func apart(out string, ins ...string) error {
+	written, err := os.Stat(out)
+	if err != nil {
+		return nil // a new file, or an error of making it
+	}
+	for _, in := range ins {
+		if read, err := os.Stat(in); err == nil && os.SameFile(read, written) {
+			return fmt.Errorf("%s is the file that is read, and would be written over; name another one to write", out)
+		}
+	}
+	return nil
 }
 
 // writeFile writes a new file, which is not left behind when that fails.

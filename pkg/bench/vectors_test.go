@@ -175,7 +175,7 @@ func FuzzReadIDX(f *testing.F) {
 func TestConvert(t *testing.T) {
 	in, out := save(t, "in", compressed(t, idx(60, 7, 11))), filepath.Join(t.TempDir(), "out.npy")
 	for _, c := range []struct{ rows, want int }{{0, 60}, {10, 10}, {100, 60}} {
-		rows, cols, err := Convert(ConvertConfig{In: in, Out: out, Rows: c.rows})
+		rows, cols, err := Convert(t.Context(), ConvertConfig{In: in, Out: out, Rows: c.rows})
 		if err != nil || rows != c.want || cols != 77 {
 			t.Fatalf("%d × %d, %v", rows, cols, err)
 		}
@@ -191,10 +191,10 @@ func TestConvert(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, _, err := Convert(ConvertConfig{In: in, Out: out, Rows: -1}); err == nil {
+	if _, _, err := Convert(t.Context(), ConvertConfig{In: in, Out: out, Rows: -1}); err == nil {
 		t.Error("a negative number of rows was taken")
 	}
-	if _, _, err := Convert(ConvertConfig{In: in, Out: filepath.Join(t.TempDir(), "none", "out.npy")}); err == nil {
+	if _, _, err := Convert(t.Context(), ConvertConfig{In: in, Out: filepath.Join(t.TempDir(), "none", "out.npy")}); err == nil {
 		t.Error("a file in no directory was written")
 	}
 }

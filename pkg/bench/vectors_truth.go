@@ -43,6 +43,9 @@ func Truth(ctx context.Context, cfg TruthConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
+	if err := apart(cfg.Out, cfg.Base, cfg.Queries); err != nil {
+		return err
+	}
 	base, err := openVectors(cfg.Base, dir)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +39,14 @@ type Config struct {
 	// Context is the name of a context of the nats command, or the path of its file: whatever has a path separator or
 	// ends in .json. Default: none; the context selected in the nats command is not used. Excludes InProcess.
 	Context string `yaml:"context" usage:"name of a NATS context, or the path of its .json file"`
+	// NKey is the path of a file with the seed of an nkey. Default: none. It overrules every other way to log in that Context
+	// has. Excludes Credentials and InProcess.
+	NKey string `yaml:"nkey" usage:"path of a file with the seed of an nkey to log in to NATS with"`
+	// InboxPrefix begins the subjects that answers come to, and must be what the user may subscribe to. Default: that of
+	// Context, else "_INBOX".
+	InboxPrefix string `yaml:"inbox_prefix" usage:"what begins the subjects of answers, such as _INBOX_<user>, where the NATS user has its own (default _INBOX)"`
+	// TLS is for servers with a certificate that this machine does not know, and those that want one.
+	TLS TLSConfig `yaml:"tls"`
 	// Name is what the server's connection list shows. Default: "engram".
 	Name string `yaml:"name" usage:"name of this client in the server's connection list"`
 	// ConnectTimeout bounds one attempt to connect to one address. Default: 5 s.
@@ -50,8 +60,73 @@ type Config struct {
 	FailFast bool `yaml:"-"`
 	// InProcess is an embedded server to connect to without a socket. Default: nil. Excludes URL, Credentials, Context.
 	InProcess nats.InProcessConnProvider `yaml:"-"`
+	// Options are added to those that follow from the rest. Default: none.
+	Options []nats.Option `yaml:"-"`
 	// Log receives the events of the connection: up, down, and why. Default: nothing is logged.
 	Log zerolog.Logger `yaml:"-"`
+}
+
+// TLSConfig says whom to believe to be the server, and who we are to it. The files are read for each connection, so what
+// replaces them holds from the next one on. Default: what Context says, and the certificates of the machine.
+type TLSConfig struct {
+	CA   string `yaml:"ca" usage:"certificates, in PEM, that sign that of the NATS server"`
+	Cert string `yaml:"cert" usage:"certificate of this client for NATS, in PEM"`
+	Key  string `yaml:"key" usage:"private key of that certificate, in PEM"`
+}
+
+func (t *TLSConfig) options() ([]nats.Option, error) {
+	if (t.Cert == "") != (t.Key == "") {
+		return nil, errors.New("of nats.tls.cert and nats.tls.key only one is set; a client certificate needs both")
+	}
+	for _, path := range []string{t.CA, t.Cert, t.Key} {
+		if path == "" {
+			continue
+		}
+		if err := readable(path); err != nil {
+			return nil, fmt.Errorf("TLS of NATS: %w", err)
+		}
+	}
+	var opts []nats.Option
+	if t.CA != "" {
+		opts = append(opts, nats.RootCAs(t.CA))
+	}
+	if t.Cert != "" {
+		opts = append(opts, nats.ClientCert(t.Cert, t.Key))
+	}
+	return opts, nil
+}
+
+// inboxForm are prefixes of subjects without wildcards, of at least one token.
+var inboxForm = regexp.MustCompile(`^[^\s.*>]+(\.[^\s.*>]+)*$`)
+
+// login returns what the configuration itself says of TLS, the inbox and how to log in.
+func (cfg *Config) login() ([]nats.Option, error) {
+	opts, err := cfg.TLS.options()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.InboxPrefix != "" {
+		if !inboxForm.MatchString(cfg.InboxPrefix) {
+			return nil, fmt.Errorf("the inbox prefix %q is not the beginning of a subject, such as _INBOX_me", cfg.InboxPrefix)
+		}
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
+	}
+	switch {
+	case cfg.NKey != "" && cfg.Credentials != "":
+		return nil, errors.New("nkey and credentials are two ways to log in to NATS; remove one")
+	case cfg.NKey != "":
+		opt, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("the nkey of NATS in %s: %w", cfg.NKey, err)
+		}
+		opts = append(opts, opt)
+	case cfg.Credentials != "":
+		if err := readable(cfg.Credentials); err != nil {
+			return nil, fmt.Errorf("NATS credentials: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(cfg.Credentials))
+	}
+	return append(opts, cfg.Options...), nil
 }
 
 // Conn is a connection and its JetStream. It may be used by any number of goroutines; whoever made it closes it.
@@ -75,6 +150,11 @@ func Connect(cfg Config) (*Conn, error) {
 	if addr == "" {
 		addr = DefaultURL
 	}
+	if cfg.InProcess == nil {
+		if err := checkAddresses(addr); err != nil {
+			return nil, err
+		}
+	}
 	c.NC, err = nats.Connect(addr, opts...)
 	if err != nil {
 		if cfg.InProcess != nil {
@@ -91,7 +171,7 @@ func Connect(cfg Config) (*Conn, error) {
 
 // options returns the client library's options, whose last callback closes closed, and takes the address of Context into cfg.
 func (cfg *Config) options(closed chan struct{}) ([]nats.Option, jetStreamScope, error) {
-	if cfg.InProcess != nil && (cfg.URL != "" || cfg.Credentials != "" || cfg.Context != "") {
+	if cfg.InProcess != nil && (cfg.URL != "" || cfg.Credentials != "" || cfg.Context != "" || cfg.NKey != "") {
 		return nil, jetStreamScope{}, errors.New("an embedded NATS server excludes an address, credentials and a context: remove them")
 	}
 	if cfg.ConnectTimeout < 0 || cfg.ReconnectWait < 0 {
@@ -129,7 +209,7 @@ func (cfg *Config) options(closed chan struct{}) ([]nats.Option, jetStreamScope,
 	var scope jetStreamScope
 	switch {
 	case cfg.InProcess != nil:
-		return append(opts, nats.InProcessServer(cfg.InProcess)), scope, nil
+		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	case cfg.Context != "":
 		file, err := loadContext(cfg.Context)
 		if err != nil {
@@ -139,19 +219,14 @@ func (cfg *Config) options(closed chan struct{}) ([]nats.Option, jetStreamScope,
 		if cfg.URL == "" {
 			cfg.URL = file.URL
 		}
-		more, err := file.options(cfg.Credentials == "")
+		more, err := file.options(cfg.Credentials == "" && cfg.NKey == "")
 		if err != nil {
 			return nil, scope, fmt.Errorf("NATS context %q: %w", cfg.Context, err)
 		}
 		opts = append(opts, more...)
 	}
-	if cfg.Credentials != "" {
-		if err := readable(cfg.Credentials); err != nil {
-			return nil, scope, fmt.Errorf("NATS credentials: %w", err)
-		}
-		opts = append(opts, nats.UserCredentials(cfg.Credentials))
-	}
-	return opts, scope, nil
+	own, err := cfg.login()
+	return append(opts, own...), scope, err
 }
 
 // jetStreamScope is where the JetStream API is, when it is not in the default place. At most one of them is set.
@@ -219,6 +294,24 @@ func (c *Conn) Drain(ctx context.Context) error {
 func (c *Conn) Close() {
 	c.NC.Close()
 	<-c.closed
+}
+
+// checkAddresses refuses what can be no address, which the library would go on trying. It reads them as the library does.
+func checkAddresses(addrs string) error {
+	for i, addr := range strings.Split(addrs, ",") {
+		if addr = strings.TrimSpace(addr); !strings.Contains(addr, "://") {
+			addr = "nats://" + addr
+		}
+		u, err := url.Parse(addr)
+		if err != nil || u.Hostname() == "" || strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[") {
+			// Without the error, which quotes a password.
+			return fmt.Errorf("address %d of NATS is no URL such as nats://host:4222", i+1)
+		}
+		if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("address %d of NATS begins with %s://; it can be nats://, tls://, ws:// or wss://", i+1, u.Scheme)
+		}
+	}
+	return nil
 }
 
 // redact takes passwords and tokens out of a list of addresses.

@@ -229,6 +229,9 @@ func TestConnectInProcess(t *testing.T) {
 func TestConnectRefusesConfiguration(t *testing.T) {
 	for name, cfg := range map[string]bus.Config{
 		"address":     {URL: "nats://a:b:c"},
+		"colons":      {URL: "::bad::"},
+		"no host":     {URL: "nats://127.0.0.1:4222,nats://"},
+		"scheme":      {URL: "http://127.0.0.1:4222"},
 		"credentials": {Credentials: "/does/not/exist.creds"},
 		"timeout":     {ConnectTimeout: -1},
 		"wait":        {ReconnectWait: -1},
@@ -279,5 +282,19 @@ func TestDrain(t *testing.T) {
 			close(release)
 			<-done
 		})
+	}
+}
+
+// Who reads the warning has to know which server it is about, and not its password.
+func TestConnectWarnsOfTheServer(t *testing.T) {
+	log := newLines()
+	conn, err := bus.Connect(bus.Config{URL: "nats://me:secret@127.0.0.1:1", Log: zerolog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	log.waitFor(t, testContext(t), "cannot connect to NATS", 1)
+	if text := log.text(); !strings.Contains(text, `"servers":"nats://127.0.0.1:1"`) || strings.Contains(text, "secret") {
+		t.Error(text)
 	}
 }

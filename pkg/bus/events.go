@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -43,12 +44,12 @@ func (e *events) options(closed chan struct{}) []nats.Option {
 			e.told.Store(true)
 			e.log.Warn().Err(err).Msg("lost the connection to NATS, reconnecting")
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
 			level := zerolog.DebugLevel
 			if !e.told.Swap(true) {
 				level = zerolog.WarnLevel
 			}
-			e.log.WithLevel(level).Err(err).Msg("cannot connect to NATS, trying again")
+			e.log.WithLevel(level).Err(err).Str("servers", strings.Join(nc.Servers(), ",")).Msg("cannot connect to NATS, trying again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			level := zerolog.ErrorLevel

@@ -103,6 +103,9 @@ func (e *ensurer) ensureAll(ctx context.Context, rec record) error {
 	if err := e.ensure(ctx, streams.Spaces); err != nil {
 		return err
 	}
+	if err := e.ensure(ctx, streams.Sessions); err != nil {
+		return err
+	}
 	if err := e.ensure(ctx, streams.Quarantine); err != nil {
 		return err
 	}
@@ -161,7 +164,8 @@ func explain(err error) error {
 		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w; start the server with JetStream (nats-server -js), or use an account that has it", err)
 	case errors.As(err, &api) && api.ErrorCode == errCodeInsufficientResources:
-		return fmt.Errorf("%w; the server's max_file_store must hold the max_bytes of every stream, 1 GiB for the quarantine", err)
+		return fmt.Errorf("%w; the server must have room for the max_bytes of every stream, 1 GiB for the quarantine: within its max_file_store, or, "+
+			"where that is not set, within three quarters of what its disk has free at its start", err)
 	}
 	return err
 }

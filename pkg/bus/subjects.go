@@ -33,6 +33,7 @@ const (
 // Names of the buckets, as jetstream.KeyValue takes them, and of the stream of events that could not be applied.
 const (
 	SpacesBucket     = "ENGRAM_SPACES"
+	SessionsBucket   = "ENGRAM_SESSIONS"
 	MetaBucket       = "ENGRAM_META"
 	QuarantineStream = "ENGRAM_QUARANTINE"
 )

@@ -78,6 +78,10 @@ func TestNamesAreThoseOfTheDefinitions(t *testing.T) {
 		}
 	}
 	spaces, err1 := streams.Spaces()
+	sessions, err := streams.Sessions()
+	if sessions.Name != "KV_"+SessionsBucket {
+		t.Errorf("the definition of the bucket of sessions has %s (%v)", sessions.Name, err)
+	}
 	meta, err2 := streams.Meta()
 	quarantine, err3 := streams.Quarantine()
 	if spaces.Name != "KV_"+SpacesBucket || meta.Name != "KV_"+MetaBucket || quarantine.Name != QuarantineStream {

@@ -45,7 +45,8 @@
 // variable are exempt: ENGRAM_CONFIG, which names the file when --config does
 // not, ENGRAM_SERVER, which the engram command reads, and ENGRAM_EMBED_*, which
 // belongs to the embedders, so that an API key can be in the environment of every
-// program. [Options].AllowEnv adds to them.
+// program. [Options].AllowEnv adds to them; the daemons exempt the keys of each
+// other, so that one file of variables serves all three.
 //
 // YAML anchors, aliases, tags and multiple documents are refused: a
 // configuration file is read by people in a hurry.

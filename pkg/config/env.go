@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // allowedEnv are the variables that are nobody's key and yet no mistake: SERVER is
@@ -73,4 +75,18 @@ func (b *Binding) envIsAllowed(name string) bool {
 		prefix, wildcard := strings.CutSuffix(pattern, "*")
 		return name == pattern || wildcard && strings.HasPrefix(name, prefix)
 	})
+}
+
+// EnvNames returns the variables of a configuration, for the AllowEnv of programs that are started with the same
+// environment. The error is that of [Bind].
+func EnvNames[C any]() ([]string, error) {
+	b, err := Bind(pflag.NewFlagSet("", pflag.ContinueOnError), new(C))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(b.keys))
+	for i, k := range b.keys {
+		names[i] = k.env
+	}
+	return names, nil
 }

@@ -24,6 +24,8 @@ type Config struct {
 	// Metrics is the address of /metrics, /healthz and /readyz.
 	Metrics string         `yaml:"metrics" default:"127.0.0.1:9090" usage:"address of /metrics, /healthz and /readyz; empty for none"`
 	Log     logging.Config `yaml:"log"`
+	// Listen is for that address and for the one for HTTP.
+	Listen ListenConfig `yaml:",inline"`
 }
 
 // TopologyConfig is what the set of logs is created with.

@@ -2,30 +2,44 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
+	"time"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
+	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/gateway"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/rpc"
+	"github.com/engram-memory/engram/pkg/session"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // GatewayConfig is the configuration of ingest-gateway.
 type GatewayConfig struct {
 	Config `yaml:",inline"`
 	// HTTP is the address of POST /v1/spaces/{space}/observations.
-	HTTP    string         `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations over HTTP; empty for none"`
+	HTTP    string         `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations over HTTP, gRPC and WebSocket; empty for none"`
 	Gateway gateway.Config `yaml:",inline"`
 }
 
 // Validate tells what of the configuration cannot be.
-func (c *GatewayConfig) Validate() error { return c.Gateway.Validate() }
+func (c *GatewayConfig) Validate() error {
+	if err := c.Listen.Validate(Address{"http", c.HTTP}, Address{"metrics", c.Metrics}); err != nil {
+		return err
+	}
+	return c.Gateway.Validate()
+}
 
 // Gateway is a running gateway.
 type Gateway struct {
-	core    *gateway.Gateway
-	service *gateway.Service
-	spaces  *registry.Registry
+	core     *gateway.Gateway
+	service  *gateway.Service
+	sessions *session.Manager
+	spaces   *registry.Registry
 }
 
 // StartGateway starts one; ctx bounds the start alone.
@@ -53,14 +67,76 @@ func StartGateway(ctx context.Context, cfg GatewayConfig, env Env) (*Gateway, er
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
+	if g.sessions, err = startSessions(ctx, cfg.Gateway, g.core, env); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
 	if g.service, err = g.core.Serve(env.Version); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-// Handler returns its HTTP face.
-func (g *Gateway) Handler() http.Handler { return g.core.Handler() }
+// startSessions starts what has the streams of a gateway. Their recalls go to a recall API by NATS.
+func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gateway, env Env) (*session.Manager, error) {
+	store, err := session.OpenStore(ctx, env.Conn.JS)
+	if err != nil {
+		return nil, err
+	}
+	m, err := metrics.NewSessions(env.Registry)
+	if err != nil {
+		return nil, err
+	}
+	asks := client.New(env.Conn.NC)
+	return session.New(session.Options{
+		Config: cfg.Session, Core: core, Store: store, Gateway: env.Conn.NC.Opts.Name + "/" + rand.Text(), Metrics: m,
+		Logger: env.Logger.With().Str("part", "sessions").Logger(), KnownFor: 2*client.MaxUncertainty - cfg.Deadline - knownMargin,
+		Principal: func(ctx context.Context) string {
+			if p := auth.FromContext(ctx); p != nil {
+				return p.Name
+			}
+			return ""
+		},
+		// The request that opened the stream was charged for as one; each frame is another.
+		Allow: func(ctx context.Context, spaces ...string) *wire.Error {
+			if denied := auth.Require(ctx, auth.Observe, spaces...); denied != nil {
+				return denied
+			}
+			return auth.Charge(ctx, 1)
+		},
+		Recall: func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
+			if denied := auth.Require(ctx, auth.Recall, space, req.GetSpace()); denied != nil {
+				return nil, denied
+			}
+			if limited := auth.Charge(ctx, 1); limited != nil {
+				return nil, limited
+			}
+			resp, err := asks.Recall(ctx, space, req)
+			if err != nil {
+				return nil, wire.AsError(err)
+			}
+			return resp, nil
+		},
+	}), nil
+}
+
+// knownMargin is for clocks that differ.
+const knownMargin = 10 * time.Second
+
+// Handlers returns its HTTP faces: that of the gateway, and IngestService with the WebSocket.
+func (g *Gateway) Handlers() []http.Handler {
+	mux := http.NewServeMux()
+	rpc.MountIngest(mux, g.core, g.sessions)
+	return []http.Handler{g.core.Handler(), mux}
+}
+
+// Services returns what its Handlers serve over gRPC, each with what tells whether it can.
+func (g *Gateway) Services() map[string]func() error {
+	return map[string]func() error{rpc.IngestService: g.Ready}
+}
+
+// Drain ends the streams: their clients are told to go on elsewhere. The server of its Handlers is closed after it, since it
+// waits for them.
+func (g *Gateway) Drain(ctx context.Context) error { return g.sessions.Drain(ctx) }
 
 // Ready tells why it cannot take observations, nil when it can.
 func (g *Gateway) Ready() error { return g.core.Ready() }
@@ -70,6 +146,9 @@ func (g *Gateway) Close() error {
 	var errs []error
 	if g.service != nil {
 		errs = append(errs, g.service.Stop())
+	}
+	if g.sessions != nil {
+		errs = append(errs, g.sessions.Close())
 	}
 	if g.core != nil {
 		errs = append(errs, g.core.Close())

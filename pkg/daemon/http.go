@@ -2,14 +2,39 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
-	"time"
 
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/rpc"
 	"github.com/engram-memory/engram/pkg/wire"
 )
+
+// Face is a part that is reached over HTTP.
+type Face interface {
+	Handlers() []http.Handler
+	// Services are those of gRPC among them, each with what tells whether it can serve.
+	Services() map[string]func() error
+}
+
+// Faces returns the handlers of parts that share a port, with the health and the reflection of their services.
+func Faces(parts ...Face) []http.Handler {
+	var all []http.Handler
+	services := map[string]func() error{}
+	for _, p := range parts {
+		all = append(all, p.Handlers()...)
+		maps.Copy(services, p.Services())
+	}
+	return append(all, rpc.Discovery(services))
+}
+
+// maxStreams is how many requests of one HTTP/2 connection run at once: a proxy may put many streams on one.
+const maxStreams = 1000
 
 // HTTPServer serves a handler on an address until Close.
 type HTTPServer struct {
@@ -18,18 +43,42 @@ type HTTPServer struct {
 	done     chan error
 }
 
-// ServeHTTP listens on an address and serves. Paths that the handlers do not have are answered with the contract's
-// error.
+// ServeHTTP listens on an address of this machine and serves without authentication. Paths that the handlers do not have
+// are answered with the contract's error.
 func ServeHTTP(addr string, handlers ...http.Handler) (*HTTPServer, error) {
+	l, err := NewListeners(ListenConfig{}, zerolog.Nop())
+	if err != nil {
+		return nil, err
+	}
+	return l.HTTP(addr, handlers...)
+}
+
+// listenHTTP serves a handler; without a configuration of TLS as plain HTTP.
+func listenHTTP(addr string, cfg ServerConfig, tlsConfig *tls.Config, handler http.Handler) (*HTTPServer, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listening for HTTP on %s: %w; is it in use? choose another address", addr, err)
+		return nil, fmt.Errorf("listening for HTTP on %s: %w; choose a free host:port", addr, err)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
 	s := &HTTPServer{
 		listener: listener, done: make(chan error, 1),
-		server: &http.Server{Handler: merge(handlers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
+		server: &http.Server{
+			Handler: unhurried(cfg, handler), TLSConfig: tlsConfig,
+			ReadHeaderTimeout: cfg.ReadHeaderTimeout, IdleTimeout: cfg.IdleTimeout, MaxHeaderBytes: cfg.MaxHeaderBytes,
+			Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		},
 	}
-	go func() { s.done <- s.server.Serve(listener) }()
+	bounded := limit(listener, cfg.MaxConnections)
+	go func() {
+		if tlsConfig != nil {
+			s.done <- s.server.ServeTLS(bounded, "", "")
+			return
+		}
+		s.done <- s.server.Serve(bounded)
+	}()
 	return s, nil
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,8 +68,12 @@ func (p Program[C]) Main() {
 }
 
 func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
+	known, err := variables()
+	if err != nil {
+		return err
+	}
 	var cfg C
-	err := config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout})
+	err = config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout, AllowEnv: known})
 	if errors.Is(err, config.ErrHelp) || errors.Is(err, config.ErrPrinted) {
 		return nil
 	}
@@ -84,6 +88,14 @@ func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr 
 	return p.serve(ctx, cfg, common, addr, log)
 }
 
+// variables are those of all daemons. One file of them serves the three, so what is another one's is no mistake.
+func variables() ([]string, error) {
+	gateway, gerr := config.EnvNames[GatewayConfig]()
+	worker, werr := config.EnvNames[WorkerConfig]()
+	recall, rerr := config.EnvNames[RecallConfig]()
+	return slices.Concat(gateway, worker, recall), errors.Join(gerr, werr, rerr)
+}
+
 // serve starts the part and stops it when ctx ends: first the intake, then the part, then what it stands on.
 func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string, log zerolog.Logger) (err error) {
 	var stops []func() error
@@ -92,6 +104,11 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 			err = errors.Join(err, stops[i]())
 		}
 	}()
+	listeners, err := NewListeners(common.Listen, log)
+	if err != nil {
+		return err
+	}
+	stops = append(stops, listeners.Close)
 	common.NATS.Log = log
 	if common.NATS.Name == "" {
 		common.NATS.Name = p.Name
@@ -111,19 +128,22 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 	stops = append(stops, part.stopEnv, part.Close)
 	event := log.Info().Str("version", version.String())
 	if common.Metrics != "" {
-		m, err := metrics.Serve(common.Metrics, part.gatherer, metrics.Checks{p.Name: part.Ready})
+		m, err := listeners.Metrics(common.Metrics, part.gatherer, metrics.Checks{p.Name: part.Ready})
 		if err != nil {
 			return err
 		}
 		stops = append(stops, func() error { return withTimeout(m.Shutdown) })
 		event = event.Str("metrics", m.Addr())
 	}
-	if h, ok := part.Part.(interface{ Handler() http.Handler }); ok && addr != "" {
-		s, err := ServeHTTP(addr, h.Handler())
+	if f, ok := part.Part.(Face); ok && addr != "" {
+		s, err := listeners.HTTP(addr, Faces(f)...)
 		if err != nil {
 			return err
 		}
 		stops = append(stops, func() error { return withTimeout(s.Close) })
+		if d, ok := part.Part.(interface{ Drain(context.Context) error }); ok {
+			stops = append(stops, func() error { return withTimeout(d.Drain) })
+		}
 		event = event.Str("http", s.Addr())
 	}
 	event.Msg("ready")

@@ -9,13 +9,19 @@ import (
 
 	"github.com/engram-memory/engram/pkg/recall"
 	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/rpc"
 )
 
 // RecallConfig is the configuration of recall-api.
 type RecallConfig struct {
 	Config `yaml:",inline"`
 	// HTTP is the address of the HTTP face.
-	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP; empty for none"`
+	HTTP string `yaml:"http" default:"127.0.0.1:8080" usage:"address for recall over HTTP and gRPC; empty for none"`
+}
+
+// Validate tells what of the configuration cannot be.
+func (c *RecallConfig) Validate() error {
+	return c.Listen.Validate(Address{"http", c.HTTP}, Address{"metrics", c.Metrics})
 }
 
 // Recall is a running recall API.
@@ -54,8 +60,17 @@ func StartRecall(ctx context.Context, cfg RecallConfig, env Env) (*Recall, error
 	return r, nil
 }
 
-// Handler returns its HTTP face.
-func (r *Recall) Handler() http.Handler { return r.router.Handler() }
+// Handlers returns its HTTP faces: that of the router, and RecallService.
+func (r *Recall) Handlers() []http.Handler {
+	mux := http.NewServeMux()
+	rpc.MountRecall(mux, r.router, r.router.Latency)
+	return []http.Handler{r.router.Handler(), mux}
+}
+
+// Services returns what its Handlers serve over gRPC, each with what tells whether it can.
+func (r *Recall) Services() map[string]func() error {
+	return map[string]func() error{rpc.RecallService: r.Ready}
+}
 
 // Ready tells why it cannot answer, nil when it can.
 func (r *Recall) Ready() error { return r.router.Ready() }

@@ -16,7 +16,12 @@ type WorkerConfig struct {
 }
 
 // Validate fills in the profile and tells what of the configuration cannot be.
-func (c *WorkerConfig) Validate() error { return c.Worker.Resolve() }
+func (c *WorkerConfig) Validate() error {
+	if err := c.Listen.Validate(Address{"metrics", c.Metrics}); err != nil {
+		return err
+	}
+	return c.Worker.Resolve()
+}
 
 // StartWorker starts one; ctx bounds the start alone. Its Close ends it.
 func StartWorker(ctx context.Context, cfg WorkerConfig, env Env) (*worker.Worker, error) {

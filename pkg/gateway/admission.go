@@ -148,11 +148,28 @@ func (s *shardState) commits(n int, took time.Duration) {
 	s.commit = rate
 }
 
+const (
+	// batchTime is how long a commit should take at the most: what has high priority waits for the one that is under way.
+	batchTime = 0.05
+	// leastBatch is what a batch may have however slow the log is: below it the sync would be most of a commit.
+	leastBatch = 100
+)
+
+// batchSize is how many entries a batch may have, of those that are configured.
+func (s *shardState) batchSize(most int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.commit == 0 {
+		return most
+	}
+	return min(most, max(int(s.commit*batchTime), leastBatch))
+}
+
 // crowded refuses what the log would not take in time: once more waits for it than it takes in commitWait, a space may have
-// no more on its way than its share of that; mu is held.
+// no more on its way than its share of that. High observations go first, and are few or bounded by the capacity; mu is held.
 func (s *shardState) crowded(l load) *wire.Error {
 	most := max(s.commit*commitWait, commitFew)
-	if s.commit == 0 || float64(s.inFlight+l.n) <= most {
+	if s.commit == 0 || l.high || float64(s.inFlight+l.n) <= most {
 		return nil
 	}
 	if float64(s.shares.flight(l.space)+l.n) <= most/float64(s.shares.count()+1) {

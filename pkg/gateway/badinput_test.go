@@ -195,6 +195,7 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(refused)
 	}
 	ways := transports(t, conn)
+	maps.Copy(ways, streamTransports(t))
 	before := lastSequences(t, conn.JS)
 	for name, b := range badInputs(unique("bad-new"), half) {
 		if b.space == "" {

@@ -20,8 +20,21 @@ type group struct {
 	load     load // what admission counted
 	bytes    int
 	deadline time.Time
+	// dropped, if set, is asked when the batch is sent: what it says true about is left out.
+	dropped func() bool
 	// done is called once with an outcome for each entry, on the batcher's goroutine: it must not block.
 	done func([]bus.Outcome)
+}
+
+// leftOut tells why the group is not sent to the log any more, nil where it is.
+func (g *group) leftOut(now time.Time) error {
+	switch {
+	case g.deadline.Before(now):
+		return errExpired
+	case g.dropped != nil && g.dropped():
+		return errDropped
+	}
+	return nil
 }
 
 // batcher appends the groups of one shard to its log, one atomic batch at a time: while one commits, the next one
@@ -63,7 +76,8 @@ func (b *batcher) submit(g *group) bool {
 		return false
 	}
 	lane := b.normal
-	if g.high {
+	// A stream keeps the order of its requests, whatever their priority.
+	if g.high && g.dropped == nil {
 		lane = b.high
 	}
 	lane.Push(g.space, g, g.bytes+len(g.entries)<<10)
@@ -128,11 +142,11 @@ func (b *batcher) take() []*group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var batch []*group
-	entries, bytes := 0, 0
+	entries, bytes, most := 0, 0, b.state.batchSize(b.cfg.MaxSize)
 	for {
 		lane := b.lane()
 		g, _, ok := lane.Peek()
-		if !ok || len(batch) > 0 && (entries+len(g.entries) > b.cfg.MaxSize || bytes+g.bytes > b.cfg.MaxBytes) {
+		if !ok || len(batch) > 0 && (entries+len(g.entries) > most || bytes+g.bytes > b.cfg.MaxBytes) {
 			break
 		}
 		lane.Pop()
@@ -162,6 +176,9 @@ func (b *batcher) lane() *queue.Fair[string, *group] {
 // errExpired is the outcome of a group whose deadline passed before its batch was sent: it is not in the log.
 var errExpired = errors.New("the deadline passed before the observation was sent to the log, which does not have it")
 
+// errDropped is the outcome of a group that was not to be sent any more.
+var errDropped = errors.New("an observation before it was not taken, so it was not sent to the log, which does not have it")
+
 // publish waits for the outcome of a batch until the latest deadline in it. Groups that waited past their own are not
 // sent: after an outage the log is not filled with what nobody waits for.
 func (b *batcher) publish(batch []*group) {
@@ -170,10 +187,10 @@ func (b *batcher) publish(batch []*group) {
 	live := batch[:0:0]
 	for now := time.Now(); len(batch) > 0; batch = batch[1:] {
 		g := batch[0]
-		if g.deadline.Before(now) {
+		if err := g.leftOut(now); err != nil {
 			out := make([]bus.Outcome, len(g.entries))
 			for i := range out {
-				out[i].Err = errExpired
+				out[i].Err = err
 			}
 			b.settle(g, out)
 			continue
@@ -191,7 +208,7 @@ func (b *batcher) publish(batch []*group) {
 	start := time.Now()
 	out := bus.PublishAll(ctx, b.js, entries)
 	cancel()
-	if len(entries) >= b.cfg.MaxSize/2 { // a small batch says little of what a commit takes
+	if len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 { // a small batch says little of what a commit takes
 		b.state.commits(len(entries), time.Since(start))
 	}
 	for _, g := range live {

@@ -9,6 +9,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -17,6 +18,7 @@ type Config struct {
 	Batch     BatchConfig     `yaml:"batch"`
 	Admission AdmissionConfig `yaml:"admission"`
 	Space     SpaceConfig     `yaml:"space"`
+	Session   session.Config  `yaml:"session"`
 	// Deadline is the longest that a request waits for its acknowledgement.
 	Deadline time.Duration `yaml:"deadline" default:"5s" usage:"longest wait for an acknowledgement"`
 	// MaxSpaceLabels bounds the values of the memory_space label of metrics.
@@ -63,6 +65,7 @@ func DefaultConfig() Config {
 		Batch:     BatchConfig{MaxSize: 500, MaxBytes: 4 << 20, MaxDelay: time.Millisecond},
 		Admission: AdmissionConfig{Capacity: 10_000, MaxBytes: 64 << 20, MaxMemory: 128 << 20, Activate: 0.8, Recover: 0.5},
 		Space:     SpaceConfig{Dimension: 512, Metric: "cosine", Embedder: "lexical", Engine: "hnsw", Vectors: "f32"},
+		Session:   session.DefaultConfig(),
 		Deadline:  5 * time.Second, MaxSpaceLabels: 100,
 	}
 }
@@ -94,5 +97,5 @@ func (c *Config) Validate() error {
 	}
 	check(slices.Contains(wire.Engines(), c.Space.Engine), "space.engine is %q; it can be one of %q", c.Space.Engine, wire.Engines())
 	check(c.Deadline > 0 && c.Deadline <= maxDeadline, "deadline is %v; it can be up to %v, half of what the log knows a write again for", c.Deadline, maxDeadline)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Session.Validate())...)
 }

@@ -2,12 +2,12 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/registry"
@@ -150,14 +150,20 @@ const maxDefine = 64 << 10
 
 // putSpace defines a space: 201 where it made it, 200 where it was there.
 func (g *Gateway) putSpace(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDefine))
+	body, unread := wire.ReadBody(w, r, maxDefine)
 	f, refused := bodyFormat(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		refused = bodyError(err)
+	if unread != nil {
+		refused = unread
+	}
+	if denied := auth.Require(r.Context(), auth.Admin, r.PathValue("space")); denied != nil {
+		refused = denied
 	}
 	var in *api.DefineRequest
 	if refused == nil {
 		in, refused = wire.DecodeDefine(f, body)
+	}
+	if refused == nil {
+		refused = auth.Require(r.Context(), auth.Admin, in.GetSpace())
 	}
 	var resp *api.DefineResponse
 	if refused == nil {

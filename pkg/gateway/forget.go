@@ -33,7 +33,7 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	// A drop that did not reach the log is completed by its retry.
 	halfDropped := entry != nil && entry.GetDropped() && !entry.GetDropLogged()
 	if !entry.Living() && !(req.GetAll() && halfDropped) {
-		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q", space)
+		return nil, wire.UnknownSpace(space)
 	}
 	key := req.GetIdempotencyKey()
 	if key == "" {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,7 +13,7 @@ import (
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
-	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -31,16 +32,21 @@ func (g *Gateway) Handler() http.Handler {
 
 func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	contentType := r.Header.Get("Content-Type")
+	if refused := auth.Require(r.Context(), auth.Observe, r.PathValue("space")); refused != nil {
+		f, _ := bodyFormat(contentType, nil)
+		wire.WriteError(w, f, refused)
+		return
+	}
 	if media, _, err := mime.ParseMediaType(contentType); err == nil && media == wire.TypeNDJSON {
 		g.postLines(w, r)
 		return
 	}
-	counted := &countedReader{r: http.MaxBytesReader(w, r.Body, maxBody), budget: g.bodies, conn: http.NewResponseController(w)}
+	counted := &countedReader{r: r.Body, budget: g.bodies, conn: http.NewResponseController(w)}
 	defer counted.release()
-	body, err := io.ReadAll(counted)
+	body, unread := counted.body(w, r)
 	f, refused := bodyFormat(contentType, body)
-	if err != nil {
-		refused = bodyError(err)
+	if unread != nil {
+		refused = unread
 	}
 	if refused != nil {
 		if refused.Code == wire.CodeBackpressure {
@@ -53,12 +59,15 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		refused = wire.ObserveHeaders(in, r.Header.Get)
 	}
+	if refused == nil {
+		refused = mayObserve(r.Context(), in)
+	}
 	if refused != nil {
 		g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
 		wire.WriteError(w, f, refused)
 		return
 	}
-	resp, refused := g.observeWait(r.PathValue("space"), in, r)
+	resp, refused := g.ObserveWait(r.Context(), r.PathValue("space"), in)
 	if refused == nil && single {
 		refused = wire.FromProto(resp.GetResults()[0].GetError())
 	}
@@ -76,33 +85,22 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(out) // a client that is gone has its retry
 }
 
+// mayObserve asks whether who asks may observe in the spaces that a body names, too.
+func mayObserve(ctx context.Context, in *api.ObserveRequest) *wire.Error {
+	for i, o := range in.GetObservations() {
+		if err := auth.Require(ctx, auth.Observe, o.GetSpace()); err != nil {
+			return err.At("observations[" + strconv.Itoa(i) + "]")
+		}
+	}
+	return nil
+}
+
 // bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON.
 func bodyFormat(contentType string, body []byte) (wire.Format, *wire.Error) {
 	if contentType == "" || contentType == "application/x-www-form-urlencoded" {
 		return wire.JSON, nil
 	}
 	return wire.FormatOf(contentType, body)
-}
-
-// observeWait is Observe for a goroutine that can wait. It gives up when the client does.
-func (g *Gateway) observeWait(space string, in *api.ObserveRequest, r *http.Request) (*api.ObserveResponse, *wire.Error) {
-	type answer struct {
-		resp    *api.ObserveResponse
-		refused *wire.Error
-	}
-	answered := make(chan answer, 1)
-	// The batch before this one may be stuck until its own deadline; this request still answers by its own.
-	overdue := time.NewTimer(time.Until(g.deadline(time.Now(), in.GetDeadlineMs())) + 100*time.Millisecond)
-	defer overdue.Stop()
-	g.Observe(space, in, func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} })
-	select {
-	case a := <-answered:
-		return a.resp, a.refused
-	case <-overdue.C:
-		return nil, logError(bus.ErrUnknownOutcome)
-	case <-r.Context().Done():
-		return nil, wire.Errorf(wire.CodeDeadline, "", "the client went away before the outcome was known")
-	}
 }
 
 // worstStatus is 200 when every observation was accepted, else the status of the first that was not.
@@ -118,10 +116,11 @@ func worstStatus(resp *api.ObserveResponse) int {
 // countedReader counts what is read against a budget until it is released, so that clients that send slowly, however many
 // there are, do not fill the memory.
 type countedReader struct {
-	r      io.Reader
+	r      io.ReadCloser
 	conn   *http.ResponseController
 	budget *budget
 	n      int
+	full   bool // there was no room for more
 }
 
 var errBodies = errors.New("too much is being read")
@@ -135,25 +134,38 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	_ = c.conn.SetReadDeadline(time.Time{})
 	if n > 0 && !c.budget.take(n) {
+		c.full = true
 		return 0, errBodies
 	}
 	c.n += n
 	return n, err
 }
 
+// Close closes the body.
+func (c *countedReader) Close() error { return c.r.Close() }
+
+// body reads the body of a request, and counts what it has once it is unpacked.
+func (c *countedReader) body(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Error) {
+	r.Body = c
+	body, err := wire.ReadBody(w, r, maxBody)
+	if more := len(body) - c.n; err == nil && more > 0 {
+		if c.full = !c.budget.take(more); !c.full {
+			c.n += more
+		}
+	}
+	if c.full {
+		return nil, tooManyBodies()
+	}
+	return body, err
+}
+
 func (c *countedReader) release() { c.budget.give(c.n) }
 
-func bodyError(err error) *wire.Error {
-	if errors.Is(err, errBodies) {
-		e := wire.Errorf(wire.CodeBackpressure, "", "the requests that this gateway is reading fill the memory that they may have; send the request again later")
-		e.RetryAfter = time.Second
-		return e
-	}
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes; send fewer observations, or NDJSON", large.Limit)
-	}
-	return wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+// tooManyBodies is what a client is told whose request does not fit the budget.
+func tooManyBodies() *wire.Error {
+	e := wire.Errorf(wire.CodeBackpressure, "", "the requests that this gateway is reading fill the memory that they may have; send the request again later")
+	e.RetryAfter = time.Second
+	return e
 }
 
 const (
@@ -168,6 +180,9 @@ const (
 func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
 	head := new(api.ObserveRequest)
 	refused := wire.CheckSpace(r.PathValue("space"))
+	if packed := r.Header.Get("Content-Encoding"); refused == nil && packed != "" && packed != "identity" {
+		refused = wire.Errorf(wire.CodeUnsupported, "", "the body is packed with %q; NDJSON is taken as it is", packed)
+	}
 	if refused == nil {
 		refused = wire.ObserveHeaders(head, r.Header.Get)
 	}
@@ -257,6 +272,9 @@ func (l *lines) add(line []byte) bool {
 		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation; how it is acknowledged stands in the headers of the request")
 	}
 	if refused == nil {
+		refused = mayObserve(l.r.Context(), in)
+	}
+	if refused == nil {
 		check := &observing{g: l.g, space: l.space, req: in}
 		refused = check.check()
 	}
@@ -265,7 +283,7 @@ func (l *lines) add(line []byte) bool {
 		return l.flush() && l.refuse(l.number, refused)
 	}
 	if !l.g.bodies.take(len(line)) {
-		refused = bodyError(errBodies)
+		refused = tooManyBodies()
 		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
 		return l.flush() && l.refuse(l.number, refused)
 	}
@@ -292,7 +310,12 @@ func (l *lines) flush() bool {
 	if key := l.head.GetIdempotencyKey(); key != "" {
 		req.IdempotencyKey = key + "/" + strconv.Itoa(numbers[0])
 	}
-	resp, refused := l.g.observeWait(l.space, req, l.r)
+	// The request was charged for as one; each batch of its lines is another.
+	var resp *api.ObserveResponse
+	refused := auth.Charge(l.r.Context(), 1)
+	if refused == nil {
+		resp, refused = l.g.ObserveWait(l.r.Context(), l.space, req)
+	}
 	if refused != nil && len(numbers) > 1 && (refused.Status() == http.StatusBadRequest || refused.Status() == http.StatusRequestEntityTooLarge) {
 		for i, n := range numbers {
 			l.batch.Observations, l.numbers = req.GetObservations()[i:i+1], []int{n}

@@ -24,52 +24,75 @@ import (
 // request, of which nothing was published then. The request belongs to the gateway until done was called.
 func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.ObserveResponse, *wire.Error)) {
 	r := &observing{g: g, space: space, req: req, done: done, deadline: g.deadline(time.Now(), req.GetDeadlineMs())}
-	if err := r.check(); err != nil {
-		r.refuse(err)
+	if r.begin() {
 		return
 	}
-	if err := r.early(); err != nil {
-		r.refuse(err)
-		return
-	}
-	entry := g.Registry.Get(space)
-	if entry.Living() && entry.LoggedIn(g.streamOf(space)) && !r.needsEmbedder(entry) && !g.quotas.uncounted(entry) {
-		r.encode(entry)
-		return
-	}
-	// The rare way: it waits for the bucket or for an embedder, and a transport's goroutine must not.
-	size := proto.Size(req)
-	if !g.bodies.take(size) {
-		r.refuse(bodyError(errBodies))
-		return
-	}
-	select {
-	case g.slow <- struct{}{}:
-	default:
-		g.bodies.give(size)
-		err := wire.Errorf(wire.CodeBackpressure, "", "%d requests wait for a definition or an embedder already; send the request again later", maxSlow)
-		err.RetryAfter = time.Second
+	if err := g.enterSlow(); err != nil {
 		r.refuse(err)
 		return
 	}
 	g.work.Go(func() {
-		defer func() { <-g.slow; g.bodies.give(size) }()
-		ctx, cancel := context.WithDeadline(g.ctx, r.deadline)
-		defer cancel()
-		entry, err := r.define(ctx)
-		if err == nil {
-			err = r.embed(ctx, entry)
-		}
-		if err != nil {
-			r.refuse(err)
-			return
-		}
-		if g.quotas.uncounted(entry) {
-			g.count(ctx, entry)
-		}
-		r.encode(entry)
+		defer g.leaveSlow()
+		r.slowly(g.ctx)
 	})
 }
+
+// begin takes the request on its way, unless it has to wait for the bucket or for an embedder, which a transport's
+// goroutine must not; then it returns false.
+func (r *observing) begin() (begun bool) {
+	if err := r.check(); err != nil {
+		r.refuse(err)
+		return true
+	}
+	if err := r.g.early(r.space, len(r.req.GetObservations()), r.high()); err != nil {
+		r.refuse(err)
+		return true
+	}
+	entry := r.g.Registry.Get(r.space)
+	if entry.Living() && entry.LoggedIn(r.g.streamOf(r.space)) && !r.needsEmbedder(entry) && !r.g.quotas.uncounted(entry) {
+		r.encode(entry)
+		return true
+	}
+	return false
+}
+
+// slowly is the rare way, by the bucket or an embedder.
+func (r *observing) slowly(ctx context.Context) {
+	size := proto.Size(r.req)
+	if !r.g.bodies.take(size) {
+		r.refuse(tooManyBodies())
+		return
+	}
+	defer r.g.bodies.give(size)
+	ctx, cancel := context.WithDeadline(ctx, r.deadline)
+	defer cancel()
+	entry, err := r.define(ctx)
+	if err == nil {
+		err = r.embed(ctx, entry)
+	}
+	if err != nil {
+		r.refuse(err)
+		return
+	}
+	if r.g.quotas.uncounted(entry) {
+		r.g.count(ctx, entry)
+	}
+	r.encode(entry)
+}
+
+// enterSlow takes one of the places of those that wait for a definition or an embedder; leaveSlow gives it back.
+func (g *Gateway) enterSlow() *wire.Error {
+	select {
+	case g.slow <- struct{}{}:
+		return nil
+	default:
+		err := wire.Errorf(wire.CodeBackpressure, "", "%d requests wait for a definition or an embedder already; send the request again later", maxSlow)
+		err.RetryAfter = time.Second
+		return err
+	}
+}
+
+func (g *Gateway) leaveSlow() { <-g.slow }
 
 // observing is one request on its way.
 type observing struct {
@@ -78,6 +101,8 @@ type observing struct {
 	req      *api.ObserveRequest
 	deadline time.Time
 	done     func(*api.ObserveResponse, *wire.Error)
+	// dropped, if set, tells that the entries are not to be sent to the log any more.
+	dropped func() bool
 	// embedded are the observations whose embedding was made here, by this definition.
 	embedded []int
 	by       *registry.Entry
@@ -100,6 +125,9 @@ func (g *Gateway) label(space string) string {
 func (r *observing) check() *wire.Error {
 	if err := wire.CheckSpace(r.space); err != nil {
 		return err
+	}
+	if named := r.req.GetSpace(); named != "" && named != r.space {
+		return wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", named, r.space)
 	}
 	obs := r.req.GetObservations()
 	if len(obs) == 0 {
@@ -219,7 +247,7 @@ func (r *observing) encode(entry *registry.Entry) {
 	obs := r.req.GetObservations()
 	shard := event.ShardOf(r.space, r.g.Topology.Shards)
 	subject := bus.LogSubject(shard, r.space)
-	gr := &group{entries: make([]bus.Entry, len(obs)), deadline: r.deadline}
+	gr := &group{entries: make([]bus.Entry, len(obs)), deadline: r.deadline, dropped: r.dropped}
 	minted := ""
 	if r.req.GetIdempotencyKey() == "" {
 		minted = nuid.Next()
@@ -264,11 +292,10 @@ func (r *observing) encode(entry *registry.Entry) {
 
 // early refuses what the shard will not take whatever else is found out about it: neither embedded nor encoded, it costs
 // those that are taken little.
-func (r *observing) early() *wire.Error {
-	l := load{space: r.space, n: len(r.req.GetObservations()), high: r.high()}
-	err := r.g.shards[event.ShardOf(r.space, r.g.Topology.Shards)].refuses(l)
+func (g *Gateway) early(space string, n int, high bool) *wire.Error {
+	err := g.shards[event.ShardOf(space, g.Topology.Shards)].refuses(load{space: space, n: n, high: high})
 	if err != nil {
-		r.g.pressures.refused(r.space, l.high, err)
+		g.pressures.refused(space, high, err)
 	}
 	return err
 }
@@ -408,7 +435,7 @@ func logError(err error) *wire.Error {
 		return e
 	case errors.Is(err, nats.ErrMaxPayload):
 		return wire.Errorf(wire.CodeTooLarge, "", "the observation is larger than what this NATS server takes in one message")
-	case errors.Is(err, errExpired), errors.Is(err, bus.ErrBusy):
+	case errors.Is(err, errExpired), errors.Is(err, errDropped), errors.Is(err, bus.ErrBusy):
 		return wire.Errorf(wire.CodeUnavailable, "", "%v; send the request again", err)
 	case errors.Is(err, bus.ErrUnknownOutcome):
 		return wire.Errorf(wire.CodeUnavailable, "", "NATS did not confirm the write within the deadline, so it may be in the log or not; "+

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/bus/bustest"
 	"github.com/engram-memory/engram/pkg/daemon"
@@ -52,7 +53,7 @@ func startWorker(t *testing.T, conn *bus.Conn, capacity int) {
 // httpFace serves a core over HTTP without the rest of a daemon.
 func httpFace(t *testing.T, g *gateway.Gateway) (base string) {
 	t.Helper()
-	s := httptest.NewServer(g.Handler())
+	s := httptest.NewServer(auth.Open(true, g.Handler()))
 	t.Cleanup(s.Close)
 	return strings.TrimPrefix(s.URL, "http://")
 }

@@ -12,6 +12,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -76,6 +77,15 @@ func (s *Service) observe(req micro.Request) {
 		return
 	}
 	space := spaceOf(req.Subject())
+	if f == wire.Protobuf && s.g.Registry.Get(space).Living() {
+		if n, high, ok := wire.PeekObserve(req.Data()); ok && n <= event.MaxBatch {
+			if refused = s.g.early(space, n, high); refused != nil {
+				s.g.Metrics.Space(space).Rejected(string(refused.Code)).Add(float64(n))
+				respondError(req, f, refused)
+				return
+			}
+		}
+	}
 	in, single, refused := wire.DecodeObserve(f, req.Data())
 	if refused == nil {
 		refused = wire.ObserveHeaders(in, req.Headers().Get)

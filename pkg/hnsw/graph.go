@@ -66,12 +66,14 @@ type Query struct {
 }
 
 // Rows is what the graph knows of the vectors. Both distances are the smaller the nearer, and comparable with each other;
-// scratch has room for twice as many words as there are ids.
+// scratch has room for as many words as there are ids.
 type Rows interface {
 	// Load makes q the query that is the vector of a row.
 	Load(row uint32, q *Query)
 	// Estimates sets out[i] to an estimate of the distance between q and the row ids[i], cheap enough to find the way by.
 	Estimates(q *Query, ids []uint32, out []float32, scratch []int32)
+	// Sketched tells whether estimates are less exact than distances. Where they are not, they are not refined.
+	Sketched() bool
 	// Distances sets out[i] to the distance between q and the row ids[i] as well as it is known.
 	Distances(q *Query, ids []uint32, out []float32, scratch []int32)
 }

@@ -41,6 +41,9 @@ func (p *points) Estimates(q *Query, ids []uint32, out []float32, _ []int32) {
 	p.Distances(q, ids, out, nil)
 }
 
+// Sketched implements Rows.
+func (p *points) Sketched() bool { return p.coarse }
+
 func (p *points) Distances(q *Query, ids []uint32, out []float32, _ []int32) {
 	p.compare(q, ids, out, func(x int8) int32 { return int32(x) })
 }

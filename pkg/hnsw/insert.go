@@ -109,7 +109,9 @@ func (g *Graph) connect(s *Searcher, row, ep uint32, top int, ok bool) {
 		}
 		g.among(s, q, row, l)
 		s.collect(chooseFrom * g.cfg.M)
-		g.refine(s, q)
+		if g.rows.Sketched() {
+			g.refine(s, q)
+		}
 		chosen := b.chosen[i*b.stride+l]
 		list := g.list(row, l)
 		for n, c := range s.choose(g.rows, s.pool, g.cfg.M) {

@@ -45,14 +45,14 @@ func (s *Searcher) begin(n uint32) {
 
 func (s *Searcher) room(n int) {
 	if cap(s.ids) < n {
-		s.ids, s.dist, s.scratch = make([]uint32, n), make([]float32, n), make([]int32, 2*n)
+		s.ids, s.dist, s.scratch = make([]uint32, n), make([]float32, n), make([]int32, n)
 	}
 }
 
 // Search returns the rows nearest to q that the graph finds with a candidate list of ef, nearest first, at most keep of
-// them. The way is found by estimates, the first keep of what was found are put in order by distances. Rows that hide says true of, when it is set, are
-// passed through and not returned; where nearly all are, nothing is found. visited is how many rows were compared. The result is the searcher's, until its next
-// search.
+// them. The way is found by estimates, the first keep of what was found are put in order by distances. Rows that hide says
+// true of, when it is set, are passed through and not returned; where nearly all are, nothing is found. visited is how many
+// rows were compared. The result is the searcher's, until its next search.
 func (g *Graph) Search(s *Searcher, q *Query, ef, keep int, hide func(row uint32) bool) (found []Candidate, visited int) {
 	n := g.len.Load()
 	ep, top, ok := g.entry()
@@ -72,7 +72,9 @@ func (g *Graph) Search(s *Searcher, q *Query, ef, keep int, hide func(row uint32
 	s.enter(ep, d, hide)
 	visited += g.searchLayer(s, q, 0, n, hide)
 	s.collect(keep)
-	g.refine(s, q)
+	if g.rows.Sketched() {
+		g.refine(s, q)
+	}
 	return s.pool, visited
 }
 

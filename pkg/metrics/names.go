@@ -7,6 +7,7 @@ const (
 	nameRejected        = "engram_streaming_observations_rejected_total"
 	nameActivations     = "engram_streaming_backpressure_activations_total"
 	nameBackpressure    = "engram_streaming_backpressure_state"
+	nameActiveSessions  = "engram_streaming_active_sessions"
 	nameQueueMemory     = "engram_streaming_queue_memory_bytes"
 	nameQueueDepth      = "engram_streaming_queue_depth"
 	nameUtilization     = "engram_streaming_worker_utilization_ratio"
@@ -55,7 +56,7 @@ const Other = "other"
 
 // queueMemory makes the gauge of the bytes that wait in one part of a process; each part has its own.
 func queueMemory(part string) prometheus.Gauge {
-	opts := gaugeOpts(nameQueueMemory, "Bytes of observations that wait in memory: in the gateway for the log, in the worker for the index.")
+	opts := gaugeOpts(nameQueueMemory, "Bytes of observations that wait in memory: in the gateway for the log, in its streams for acknowledgements and readers, in the worker for the index.")
 	opts.ConstLabels = prometheus.Labels{labelPart: part}
 	return prometheus.NewGauge(opts)
 }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,23 @@ type Server struct {
 // Serve listens on addr ("127.0.0.1:9090"; port 0 is any free one) and serves in
 // a goroutine until [Server.Shutdown]. The error names the address.
 func Serve(addr string, metrics prometheus.Gatherer, checks Checks) (*Server, error) {
+	return ServeWith(addr, metrics, checks, Options{})
+}
+
+// Options are for a server that others than this machine reach.
+type Options struct {
+	// TLS is what the server answers with; nil for plain HTTP.
+	TLS *tls.Config
+	// Guard stands before the handler; nil for nothing.
+	Guard func(http.Handler) http.Handler
+}
+
+// ServeWith is Serve with options.
+func ServeWith(addr string, metrics prometheus.Gatherer, checks Checks, opt Options) (*Server, error) {
+	handler := Handler(metrics, checks)
+	if opt.Guard != nil {
+		handler = opt.Guard(handler)
+	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve metrics on %q; choose a free host:port: %w", addr, err)
@@ -35,8 +53,10 @@ func Serve(addr string, metrics prometheus.Gatherer, checks Checks) (*Server, er
 	s := &Server{
 		// The limits end a client that does not go on reading or writing.
 		http: &http.Server{
-			Handler:           Handler(metrics, checks),
+			Handler:           handler,
+			TLSConfig:         opt.TLS,
 			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       10 * time.Second,
 			WriteTimeout:      30 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
@@ -46,6 +66,10 @@ func Serve(addr string, metrics prometheus.Gatherer, checks Checks) (*Server, er
 	}
 	go func() {
 		defer close(s.stopped)
+		if opt.TLS != nil {
+			s.serveErr = s.http.ServeTLS(listener, "", "")
+			return
+		}
 		s.serveErr = s.http.Serve(listener)
 	}()
 	return s, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/dirlock"
@@ -28,8 +29,13 @@ type Config struct {
 	Data string `yaml:"data" default:"engram-data" usage:"directory of everything that the node keeps"`
 	// NATS, HTTP and Metrics are the addresses to listen on. An empty one is not listened on; port 0 is any free port.
 	NATS    string `yaml:"nats" default:"127.0.0.1:4222" usage:"address of the embedded NATS server; empty for none"`
-	HTTP    string `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations and recall over HTTP; empty for none"`
+	HTTP    string `yaml:"http" default:"127.0.0.1:8080" usage:"address for observations and recall over HTTP, gRPC and WebSocket; empty for none"`
 	Metrics string `yaml:"metrics" default:"127.0.0.1:9090" usage:"address of /metrics, /healthz and /readyz; empty for none"`
+
+	// NATSAuth is a configuration of nats-server, of which the users and their permissions count, and its tls.
+	NATSAuth string `yaml:"nats_auth" usage:"nats-server configuration with the accounts and users of the embedded NATS server, such as deployments/nats/accounts.conf"`
+	// Listen is for all of these addresses.
+	Listen daemon.ListenConfig `yaml:",inline"`
 
 	Topology daemon.TopologyConfig `yaml:"topology"`
 	Gateway  gateway.Config        `yaml:"gateway"`
@@ -50,6 +56,13 @@ func DefaultConfig(data string) Config {
 func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data is empty; name a directory")
+	}
+	if err := c.Listen.Validate(daemon.Address{Key: "http", Addr: c.HTTP}, daemon.Address{Key: "metrics", Addr: c.Metrics}); err != nil {
+		return err
+	}
+	if c.NATS != "" && !auth.Loopback(c.NATS) && c.NATSAuth == "" && !c.Listen.Insecure {
+		return fmt.Errorf("nats is %s, where others than this machine can connect, and there are no users: set nats_auth "+
+			"(deployments/nats/accounts.conf is one), listen on 127.0.0.1, or say --insecure", c.NATS)
 	}
 	if c.Topology.Replicas > 1 {
 		return fmt.Errorf("topology.replicas is %d; this node has one NATS server, so leave it out, or run the daemons with a cluster", c.Topology.Replicas)
@@ -72,15 +85,16 @@ func (c *Config) Validate() error {
 
 // Node is a running node.
 type Node struct {
-	cfg      Config
-	nats     *natsServer
-	gatherer prometheus.Gatherer
-	gateway  *daemon.Gateway
-	worker   *worker.Worker
-	recall   *daemon.Recall
-	http     *daemon.HTTPServer
-	metrics  *metrics.Server
-	stops    []func() error
+	cfg       Config
+	nats      *natsServer
+	listeners *daemon.Listeners
+	gatherer  prometheus.Gatherer
+	gateway   *daemon.Gateway
+	worker    *worker.Worker
+	recall    *daemon.Recall
+	http      *daemon.HTTPServer
+	metrics   *metrics.Server
+	stops     []func() error
 }
 
 // stopTimeout bounds the stop of each part.
@@ -105,7 +119,15 @@ func (n *Node) start(ctx context.Context, log zerolog.Logger) error {
 		return err
 	}
 	n.defers(lock.Release)
-	if n.nats, err = startNATS(n.cfg.NATS, filepath.Join(n.cfg.Data, "nats"), log); err != nil {
+	if n.listeners, err = daemon.NewListeners(n.cfg.Listen, log); err != nil {
+		return err
+	}
+	n.defers(n.listeners.Close)
+	tlsConfig, err := n.listeners.TLS()
+	if err != nil {
+		return err
+	}
+	if n.nats, err = startNATS(n.cfg.NATS, filepath.Join(n.cfg.Data, "nats"), n.cfg.NATSAuth, tlsConfig, log); err != nil {
 		return err
 	}
 	n.defers(func() error { n.nats.stop(); return nil })
@@ -161,7 +183,7 @@ func (n *Node) startParts(ctx context.Context, env daemon.Env, log zerolog.Logge
 
 func (n *Node) listen() (err error) {
 	if n.cfg.Metrics != "" {
-		n.metrics, err = metrics.Serve(n.cfg.Metrics, n.gatherer, metrics.Checks{
+		n.metrics, err = n.listeners.Metrics(n.cfg.Metrics, n.gatherer, metrics.Checks{
 			"gateway": n.gateway.Ready, "worker": n.worker.Ready, "recall": n.recall.Ready,
 		})
 		if err != nil {
@@ -170,17 +192,18 @@ func (n *Node) listen() (err error) {
 		n.defers(func() error { return bounded(n.metrics.Shutdown) })
 	}
 	if n.cfg.HTTP != "" {
-		if n.http, err = daemon.ServeHTTP(n.cfg.HTTP, n.gateway.Handler(), n.recall.Handler()); err != nil {
+		if n.http, err = n.listeners.HTTP(n.cfg.HTTP, daemon.Faces(n.gateway, n.recall)...); err != nil {
 			return err
 		}
 		n.defers(func() error { return bounded(n.http.Close) })
+		n.defers(func() error { return bounded(n.gateway.Drain) })
 	}
 	return nil
 }
 
 // connect opens a connection without a socket, closed when the node stops.
 func (n *Node) connect(name string, log zerolog.Logger) (*bus.Conn, error) {
-	conn, err := bus.Connect(bus.Config{Name: name, InProcess: n.nats.server, Log: log})
+	conn, err := bus.Connect(bus.Config{Name: name, InProcess: n.nats.server, Options: n.nats.login, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +213,7 @@ func (n *Node) connect(name string, log zerolog.Logger) (*bus.Conn, error) {
 
 // Connect opens a connection of the caller's own to the embedded server, which the caller closes before the node.
 func (n *Node) Connect(name string) (*bus.Conn, error) {
-	return bus.Connect(bus.Config{Name: name, InProcess: n.nats.server, Log: zerolog.Nop()})
+	return bus.Connect(bus.Config{Name: name, InProcess: n.nats.server, Options: n.nats.login, Log: zerolog.Nop()})
 }
 
 // NATSURL is where the node takes NATS clients, empty where it does not.

@@ -11,6 +11,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 
 	"github.com/engram-memory/engram/pkg/vector"
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // File is an open .npy file, mapped read-only.
@@ -106,11 +107,27 @@ func (f *File) Row(i int, dst []float32) ([]float32, error) {
 		return nil, err
 	}
 	dst = sized(dst, f.h.cols)
-	err = guardFault(func() { decode(f.h.dtype, dst, b) })
+	err = guarded(func() { decode(f.h.dtype, dst, b) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: row %d: %w", f.path, i, err)
 	}
 	return dst, nil
+}
+
+// errShortened is what reading behind the new end of a mapped file becomes.
+var errShortened = errors.New("the file was shortened by someone else, or its disk failed, while it was open")
+
+// guarded runs read, which touches mapped pages, and returns an error that wraps [errShortened] if the kernel could not supply one of
+// them: the file being imported is somebody else's, and they may truncate it.
+func guarded(read func()) error {
+	err := vfs.Guard(func() error {
+		read()
+		return nil
+	})
+	if errors.Is(err, vfs.ErrFault) {
+		return fmt.Errorf("%w: %w", errShortened, err)
+	}
+	return err
 }
 
 // decode turns the bytes of a row of Float32 or Float16 into dst.
@@ -136,7 +153,7 @@ func (f *File) Int32Row(i int, dst []int32) ([]int32, error) {
 		return nil, err
 	}
 	dst = sized(dst, f.h.cols)
-	err = guardFault(func() {
+	err = guarded(func() {
 		for j := range dst {
 			dst[j] = int32(binary.LittleEndian.Uint32(b[4*j:]))
 		}

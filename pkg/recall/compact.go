@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -163,11 +163,14 @@ func (s *Service) compact(req micro.Request) {
 }
 
 func (r *Router) postCompact(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	f, failed := bodyFormat(req, body, err)
+	body, unread := wire.ReadBody(w, req, maxBody)
+	f, failed := bodyFormat(req, body, unread)
 	var in *api.CompactRequest
 	if failed == nil {
 		in, failed = wire.DecodeCompact(f, body)
+	}
+	if failed == nil {
+		failed = auth.Require(req.Context(), auth.Admin, in.GetSpace())
 	}
 	var resp *api.CompactResponse
 	if failed == nil {

@@ -4,14 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -28,19 +30,32 @@ const (
 // GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
 func (r *Router) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(r.postRecall))
-	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(r.postCompact))
+	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(may(auth.Recall, r.postRecall)))
+	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(may(auth.Admin, r.postCompact)))
 	mux.HandleFunc("GET /v1/spaces", wire.OnlyQuery(r.getSpaces))
 	mux.HandleFunc("GET /v1/spaces/{space}", wire.OnlyQuery(r.getSpace))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(r.getObservations, "limit", "before", "at_least", "as_of", "include"))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.getObservation, "at_least", "as_of", "include"))
-	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(r.deleteObservation))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(may(auth.Recall, r.getObservations), "limit", "before", "at_least", "as_of", "include"))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Recall, r.getObservation), "at_least", "as_of", "include"))
+	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Forget, r.deleteObservation)))
 	return mux
 }
 
+// may lets only those through to a handler who have the role in the space of the path. The spaces in a body are asked for
+// by route, where the body is read.
+func may(role auth.Role, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if denied := auth.Require(req.Context(), role, req.PathValue("space")); denied != nil {
+			f, _ := bodyFormat(req, nil, nil)
+			wire.WriteError(w, f, denied)
+			return
+		}
+		h(w, req)
+	}
+}
+
 func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	f, failed := bodyFormat(req, body, err)
+	body, unread := wire.ReadBody(w, req, maxBody)
+	f, failed := bodyFormat(req, body, unread)
 	if failed != nil {
 		wire.WriteError(w, f, failed)
 		return
@@ -52,20 +67,16 @@ func (r *Router) postRecall(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON. err is that of
-// reading the body.
-func bodyFormat(req *http.Request, body []byte, err error) (wire.Format, *wire.Error) {
+// bodyFormat is wire.FormatOf for HTTP, where no content type, and the one that curl -d sends, mean JSON. unread is the
+// error of reading the body.
+func bodyFormat(req *http.Request, body []byte, unread *wire.Error) (wire.Format, *wire.Error) {
 	contentType := req.Header.Get("Content-Type")
 	f, failed := wire.FormatOf(contentType, body)
 	if contentType == "" || contentType == "application/x-www-form-urlencoded" {
 		f, failed = wire.JSON, nil
 	}
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		failed = wire.Errorf(wire.CodeTooLarge, "", "the body has more than %d bytes", large.Limit)
-	case err != nil:
-		failed = wire.Errorf(wire.CodeMalformed, "", "the body could not be read: %v", err)
+	if unread != nil {
+		failed = unread
 	}
 	return f, failed
 }
@@ -113,8 +124,16 @@ func (r *Router) request(ctx context.Context, m *nats.Msg, f wire.Format) ([]byt
 }
 
 func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {
-	resp, failed := r.Spaces(req.Context(), "")
+	p := auth.FromContext(req.Context())
+	failed := auth.Require(req.Context(), auth.Recall)
+	var resp *api.SpacesResponse
+	if failed == nil {
+		resp, failed = r.Spaces(req.Context(), "")
+	}
 	var body []byte
+	if failed == nil {
+		resp.Spaces = slices.DeleteFunc(resp.Spaces, func(s *api.SpaceInfo) bool { return !p.Sees(s.GetDefinition().GetName()) })
+	}
 	if failed == nil {
 		body, failed = wire.EncodeSpaces(wire.JSON, resp, false)
 	}
@@ -126,7 +145,15 @@ func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Router) getSpace(w http.ResponseWriter, req *http.Request) {
-	resp, failed := r.Spaces(req.Context(), req.PathValue("space"))
+	space := req.PathValue("space")
+	var failed *wire.Error
+	if p := auth.FromContext(req.Context()); p == nil || !p.Sees(space) {
+		failed = p.May(auth.Recall, space)
+	}
+	var resp *api.SpacesResponse
+	if failed == nil {
+		resp, failed = r.Spaces(req.Context(), space)
+	}
 	var body []byte
 	if failed == nil {
 		body, failed = wire.EncodeSpaces(wire.JSON, resp, true)

@@ -31,7 +31,7 @@ func withoutWorker(t *testing.T) (srv *bustest.Server, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := daemon.ServeHTTP("127.0.0.1:0", r.Handler())
+	h, err := daemon.ServeHTTP("127.0.0.1:0", daemon.Faces(r)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
@@ -76,7 +77,7 @@ func (r *Router) entry(ctx context.Context, space string) (*registry.Entry, *wir
 		return nil, wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)
 	}
 	if !e.Living() {
-		return nil, wire.Errorf(wire.CodeUnknownSpace, "space", "there is no space %q; the first observation makes it", space)
+		return nil, wire.UnknownSpace(space)
 	}
 	return e, nil
 }
@@ -107,6 +108,9 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 		var req *api.ListRequest
 		req, err = wire.DecodeList(f, body)
 		named = req.GetSpace()
+	}
+	if err == nil {
+		err = auth.Require(ctx, auth.Recall, named)
 	}
 	if err == nil && named != "" && named != space {
 		err = wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", named, space)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -27,7 +28,8 @@ type Service struct {
 
 // Serve starts to take requests.
 func (r *Router) Serve() (*Service, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+	// Who may publish to a subject is the server's to say; a body that names another space than its subject is refused.
+	ctx, cancel := context.WithCancel(auth.NewContext(context.Background(), auth.Everyone()))
 	s := &Service{r: r, ctx: ctx, cancel: cancel, workers: newPresence(r.Conn, r.Topology.Shards)}
 	var err error
 	s.micro, err = micro.AddService(r.Conn, micro.Config{

@@ -3,6 +3,7 @@ package vecstore
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -45,5 +46,48 @@ func TestRecallOfVectorsThatAreMuchAlike(t *testing.T) {
 	}
 	if recall := float64(found) / (10 * queries); recall < 0.8 { // of a graph with few links
 		t.Errorf("recall is %.3f", recall)
+	}
+}
+
+// Whether a row is nearer to a point than to the origin does not depend on how a processor rounds sums.
+func TestNearerIsExact(t *testing.T) {
+	const n, dim = 40, 700
+	rng := rand.New(rand.NewPCG(22, 22))
+	s := rowsOf(t, Definition{Dimension: dim, Metric: L2}, rowVectors(n, dim, func(v []float32, _ int) {
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+	}), 0)
+	sp, _ := s.space("s")
+	g := sp.gen.Load()
+	var rows [][]float32
+	for v := range g.sample(sp.codec, n) {
+		rows = append(rows, slices.Clone(v))
+	}
+	for i, v := range rows {
+		point := make([]float32, dim) // twice as far as the row, but for a hair
+		for j, x := range v {
+			point[j] = 2 * x
+		}
+		longest := 0
+		for j, x := range point {
+			if math.Abs(float64(x)) > math.Abs(float64(point[longest])) {
+				longest = j
+			}
+		}
+		towards := float32(0)
+		if i%2 == 1 {
+			towards = 2 * point[longest]
+		}
+		point[longest] = math.Nextafter32(point[longest], towards)
+		want := 0
+		for _, w := range rows {
+			if 2*bookScore(Dot, w, point) > bookScore(Dot, point, point) {
+				want++
+			}
+		}
+		if got := g.nearer(sp.codec, n, point); got != want {
+			t.Errorf("%d rows are nearer to point %d, want %d", got, i, want)
+		}
 	}
 }

@@ -24,35 +24,28 @@ type codec struct {
 	metric   Metric
 	vectors  Vectors
 	rotation *vector.Rotation
-	// width is that of a bit plane, in bytes; codeSize that of an int8 code in the order of the planes.
-	width, codeSize int
-	sketch          int    // how many of the planes are the sketch
-	ones            []int8 // as many as a code has
+	// width is that of a code of four bits, in bytes, and sketch that of its signs, 0 where there are none; codeSize is that
+	// of an int8 code in the order of their kernels.
+	width, sketch, codeSize int
+	ones                    []int8 // as many as a code has
 }
 
 func newCodec(d *Definition) *codec {
 	dim := int(d.Dimension)
-	size := vector.PlaneQuerySize(dim)
+	size := vector.U4QuerySize(dim)
 	return &codec{
 		dim: dim, metric: d.Metric, vectors: d.Vectors, rotation: vector.NewRotation(dim, rotationSeed),
-		width: vector.PlaneWidth(dim), codeSize: size, sketch: sketchPlanes(dim), ones: slices.Repeat([]int8{1}, size),
+		width: vector.U4Width(dim), sketch: sketchWidth(dim), codeSize: size, ones: slices.Repeat([]int8{1}, size),
 	}
 }
 
-// planes is how many bits a component has in the code of a graph.
-const planes = 4
-
-// sketchPlanes is how many of them a search finds its way by. The error of an estimate falls with the square root of the
-// dimension, and with each bit: these are the numbers that keep it below 0.03 of the lengths of the vectors, down to a
-// dimension of 16.
-func sketchPlanes(dim int) int {
-	switch {
-	case dim >= 640:
-		return 1
-	case dim >= 224:
-		return 2
+// sketchWidth is the bytes of a sketch: the signs of a code, by which a search finds its way. The error of an estimate by them
+// falls with the square root of the dimension; for short vectors it is no good, and reading the whole code costs little.
+func sketchWidth(dim int) int {
+	if dim < 640 {
+		return 0
 	}
-	return planes
+	return vector.SketchWidth(dim)
 }
 
 // encoding is the form of the vectors of the space in the row log.
@@ -120,12 +113,12 @@ func (c *codec) load(dst []float32, enc rows.Encoding, stored []byte) ([]float32
 // tailInfo goes with an int8 code: an element is about code·scale, and norm is the squared length of the vector.
 type tailInfo struct{ scale, norm float32 }
 
-// code turns a vector into its int8 code, in the order of the planes: of unit length where the metric is cosine, and
+// code turns a vector into its int8 code, in the order of the kernels: of unit length where the metric is cosine, and
 // rotated. v is scratch afterwards.
 func (c *codec) code(dst []int8, v []float32, natural []int8) tailInfo {
 	norm := c.turn(v)
 	scale := vector.QuantizeI8(natural, v)
-	vector.PlaneQuery(dst, natural)
+	vector.U4Query(dst, natural)
 	return tailInfo{scale: scale, norm: norm}
 }
 
@@ -171,7 +164,7 @@ func (c *codec) encode(q *hnsw.Query, v []float32, norm float32, w *searcher) (m
 	w.natural = resize(w.natural, c.dim)
 	q.Code = resize(q.Code, c.codeSize)
 	q.Scale, q.Norm = vector.QuantizeI8(w.natural, v), norm
-	vector.PlaneQuery(q.Code, w.natural)
+	vector.U4Query(q.Code, w.natural)
 	q.Sum = vector.DotI8(q.Code, c.ones)
 	missed = c.missedByInt8(q.Scale)
 	return missed, float32(math.Sqrt(float64(norm))) + missed
@@ -179,9 +172,11 @@ func (c *codec) encode(q *hnsw.Query, v []float32, norm float32, w *searcher) (m
 
 // score is what a hit gets: of the query as it was given and a vector as it is stored.
 func (c *codec) score(q *query, x []float32) float32 {
-	n := math.Sqrt(vector.SumSquares(x)) * q.norm
-	if n < 1e-20 || n > 1e30 {
-		return c.scoreSlowly(q, x, n) // float32 may have no room for the sum or for its terms
+	square := float64(vector.Dot(x, x))
+	n := math.Sqrt(square) * q.norm
+	if !(square > 1e-20 && square < 1e30 && n > 1e-20 && n < 1e30) {
+		// float32 may have no room for a sum or for its terms.
+		return c.scoreSlowly(q, x, math.Sqrt(vector.SumSquares(x))*q.norm)
 	}
 	switch c.metric {
 	case Dot:
@@ -235,7 +230,7 @@ func (c *codec) best(q *query, distance float32, row tailInfo) float32 {
 	e := q.err*length + q.size*c.missedByInt8(row.scale)
 	e += 1e-5 * (q.size + 1) * length // of the arithmetic in float32
 	if c.metric == L2 {
-		e = 2*e + 1e-5*row.norm
+		e = 2*e + 1e-5*(q.Norm+row.norm)
 	}
 	return orBest(c.asScore(q, distance) + e)
 }
@@ -289,18 +284,5 @@ func normalise(v []float32) {
 	scale := 1 / math.Sqrt(sum)
 	for i, x := range v {
 		v[i] = float32(float64(x) * scale)
-	}
-}
-
-// natural puts a code back from the order of the planes into that of the components.
-func (c *codec) natural(dst, code []int8) {
-	const block = 32 // bytes of a plane, each of 8 components
-	for at, base := 0, 0; base < c.dim; at, base = at+8*block, base+8*block {
-		r := min(block, c.width-base/8)
-		for b := range 8 {
-			if from := base + b*r; from < c.dim {
-				copy(dst[from:min(from+r, c.dim)], code[at+b*block:at+b*block+r])
-			}
-		}
 	}
 }

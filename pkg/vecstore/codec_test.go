@@ -85,21 +85,9 @@ func rowsOf(t *testing.T, d Definition, vectors [][]float32, graph int) *Shard {
 	}
 	t.Cleanup(func() { s.Abandon() })
 	d.Name, d.Generation = "s", 1
-	put := func(e *Event) {
-		e.Space, e.Sequence = "s", s.Appended()+1
-		if err := s.Appender().Add(e); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Appender().Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Apply([]*Event{e}, e.Sequence-1); err != nil && e.Kind != KindDefine {
-			t.Fatal(err)
-		}
-	}
-	put(&Event{Kind: KindDefine, Definition: &d})
+	give(t, s, &Event{Kind: KindDefine, Definition: &d})
 	for i, v := range vectors {
-		put(&Event{Kind: KindObserve, ID: fmt.Sprint(i), Vector: event.AppendF32(nil, v)})
+		give(t, s, &Event{Kind: KindObserve, ID: fmt.Sprint(i), Vector: event.AppendF32(nil, v)})
 		if i+1 == graph {
 			if err := s.Link(context.Background(), "s"); err != nil {
 				t.Fatal(err)
@@ -107,6 +95,22 @@ func rowsOf(t *testing.T, d Definition, vectors [][]float32, graph int) *Shard {
 		}
 	}
 	return s
+}
+
+// give applies one event to the space "s".
+func give(t *testing.T, s *Shard, e *Event) {
+	t.Helper()
+	e.Space, e.Sequence = "s", s.Appended()+1
+	if err := s.Appender().Add(e); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Appender().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply([]*Event{e}, e.Sequence-1); err != nil && e.Kind != KindDefine {
+		t.Fatal(err)
+	}
+	s.Applied(e.Sequence)
 }
 
 // bookScore is a score in float64.

@@ -54,7 +54,7 @@ func (x *coderIndex) link(to uint32, _ int) error {
 			continue
 		}
 		code, info := x.gen.tail.code(row)
-		x.codec.natural(natural, code)
+		vector.U4Components(natural, code)
 		v := make([]float32, x.codec.dim)
 		vector.DequantizeI8(v, natural, info.scale)
 		x.graph.Add(coder.MakeNode(row, v))
@@ -66,7 +66,7 @@ func (x *coderIndex) link(to uint32, _ int) error {
 
 func (x *coderIndex) search(s *searcher, q *query, k, ef int, hide func(uint32) bool) ([]hnsw.Candidate, int) {
 	natural, v := make([]int8, x.codec.dim), make([]float32, x.codec.dim)
-	x.codec.natural(natural, q.Code)
+	vector.U4Components(natural, q.Code)
 	vector.DequantizeI8(v, natural, q.Scale)
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -236,6 +236,14 @@ func (c *compaction) link() error {
 
 func (c *compaction) linkBlock() (err error) {
 	n := c.next
+	defer func() {
+		if v := recover(); v != nil {
+			if _, fault := v.(interface{ Addr() uintptr }); fault {
+				panic(v) // of mapped memory: for vfs.Guard
+			}
+			err = panicked(n, v) // the old generation serves on
+		}
+	}()
 	e := n.engine.Load()
 	if e == nil {
 		if err := c.s.fill(c.sp, n, 0, c.s.centreRows(n)); err != nil {

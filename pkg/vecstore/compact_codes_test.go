@@ -12,22 +12,6 @@ import (
 	"github.com/engram-memory/engram/pkg/vfs"
 )
 
-// give applies one event to the space "s".
-func give(t *testing.T, s *Shard, e *Event) {
-	t.Helper()
-	e.Space, e.Sequence = "s", s.Appended()+1
-	if err := s.Appender().Add(e); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Appender().Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Apply([]*Event{e}, e.Sequence-1); err != nil && e.Kind != KindDefine {
-		t.Fatal(err)
-	}
-	s.Applied(e.Sequence)
-}
-
 // A tail that was filled after an open has nothing of the rows of its first chunk that were linked before. A compaction does not
 // take that for their codes.
 func TestCompactionTakesCodesThatAreThere(t *testing.T) {

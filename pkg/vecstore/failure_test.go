@@ -111,7 +111,7 @@ func (u *unlucky) open() (rec vecstore.Recovery) {
 		u.fatalf("a graph that failed to reach the disk is in use again")
 	}
 	u.unsynced = false
-	u.t.Cleanup(func() { s.Abandon() })
+	abandonLater(u.t, s)
 	u.s = s
 	if s.Appended() < u.durable {
 		u.fatalf("opened at %d, and %d was durable: %+v", s.Appended(), u.durable, rec)

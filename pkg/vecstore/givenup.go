@@ -10,7 +10,8 @@ import (
 
 // givenUp are the rows that could not be applied, whose records are in the row log all the same: a replay must leave them
 // out, or an observation that stands in the quarantine would be found after a restart, or fail again where nobody tries it
-// alone. The manifest has them; what could not be stored there is stored with the next checkpoint, before anything that
+// alone. None of them is applied later: linking and compactions have passed over it, and whoever gave it has it in the quarantine. The
+// manifest has them; what could not be stored there is stored with the next checkpoint, before anything that
 // came behind it is acknowledged. Only a process that dies before either gives such a row another chance.
 type givenUp struct {
 	mu      sync.Mutex
@@ -46,11 +47,12 @@ func (s *Shard) storeGivenUp() error {
 	return nil
 }
 
-// takeBack forgets that a row was given up: it was tried again, and is there.
-func (s *Shard) takeBack(sp *space, sequence uint64) error {
+// gaveUp tells whether a row is noted as given up.
+func (s *Shard) gaveUp(sp *space, sequence uint64) bool {
+	row := manifest.Row{Space: sp.number, Sequence: sequence}
 	s.givenUp.mu.Lock()
 	defer s.givenUp.mu.Unlock()
-	lost := func(row manifest.Row) bool { return row == manifest.Row{Space: sp.number, Sequence: sequence} }
-	s.givenUp.pending = slices.DeleteFunc(s.givenUp.pending, lost)
-	return s.store(func(m *manifest.Manifest) { m.GivenUp = slices.DeleteFunc(m.GivenUp, lost) })
+	s.manifestMu.Lock()
+	defer s.manifestMu.Unlock()
+	return slices.Contains(s.givenUp.pending, row) || slices.Contains(s.manifest.GivenUp, row)
 }

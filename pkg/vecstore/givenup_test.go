@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -117,22 +118,67 @@ func TestWhatWasGivenUpStaysSo(t *testing.T) {
 	}
 }
 
-// A row that was tried again is there for good.
-func TestWhatWasGivenUpCanBeTakenBack(t *testing.T) {
+// What was given up stays so, when it is given again as well: before and after linking, a compaction and an open have passed over it.
+func TestWhatWasGivenUpIsRefused(t *testing.T) {
 	mem := vfs.NewMem()
 	s, opt := givenUpShard(t, mem, false)
-	sp, _ := s.space("s")
-	again := &Event{Kind: KindObserve, Space: "s", Sequence: 4, ID: "2", space: sp, ordinal: 2, stored: event.AppendF32(nil, []float32{2, 1})}
-	if _, err := s.Apply([]*Event{again}, 1); err != nil {
+	again := func(id int) (int, error) {
+		t.Helper()
+		sp, _ := s.space("s")
+		e := &Event{
+			Kind: KindObserve, Space: "s", Sequence: uint64(id + 2), ID: fmt.Sprint(id), space: sp, ordinal: uint64(id),
+			stored: event.AppendF32(nil, []float32{float32(id), 1}),
+		}
+		n, err := s.Apply([]*Event{e}, 6)
+		checkGivenUp(t, s)
+		return n, err
+	}
+	refused := func(when string) {
+		t.Helper()
+		if n, err := again(2); n != 0 || !errors.Is(err, ErrGivenUp) {
+			t.Errorf("%s: Apply = %d, %v", when, n, err)
+		}
+	}
+	refused("at once")
+	if err := s.Link(t.Context(), "s"); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		rows, err := s.Get("s", []string{"2"}, At{Now: time.Now()})
-		if err != nil || len(rows) != 1 {
-			t.Errorf("%d rows, %v", len(rows), err)
+	refused("when it is passed in the graph")
+	if c, err := s.Compact(t.Context(), "s"); err != nil || c.Reclaimed != 1 {
+		t.Fatalf("Compact = %+v, %v", c, err)
+	}
+	refused("when it is reclaimed")
+	// Those that were applied may be given again, whatever numbers they have now.
+	for _, id := range []int{0, 1, 3, 4} {
+		if n, err := again(id); n != 1 || err != nil {
+			t.Errorf("row %d is given again: Apply = %d, %v", id, n, err)
 		}
-		mem = mem.Kill()
-		opt.FS = mem
-		s = reopenGivenUp(t, opt)
+	}
+	opt.FS = mem.Kill()
+	s = reopenGivenUp(t, opt)
+	checkGivenUp(t, s)
+}
+
+// An observation that was applied may be given again when it is gone.
+func TestWhatWasReclaimedMayBeGivenAgain(t *testing.T) {
+	s := rowsOf(t, Definition{Dimension: 2, Metric: L2}, nil, 0)
+	s.opt.KeepVersions = -1
+	var given []*Event
+	for i := range 3 {
+		e := &Event{Kind: KindObserve, ID: "same", Vector: event.AppendF32(nil, []float32{float32(i), 1})}
+		give(t, s, e)
+		given = append(given, e)
+	}
+	if c, err := s.Compact(t.Context(), "s"); err != nil || c.Reclaimed != 2 {
+		t.Fatalf("Compact = %+v, %v", c, err)
+	}
+	for i, e := range given {
+		if n, err := s.Apply([]*Event{e}, s.Appended()); n != 1 || err != nil {
+			t.Errorf("row %d is given again: Apply = %d, %v", i, n, err)
+		}
+	}
+	rows, err := s.Get("s", []string{"same"}, At{Now: time.Now()})
+	if err != nil || len(rows) != 1 || rows[0].Sequence != given[2].Sequence {
+		t.Errorf("%v, %v", rows, err)
 	}
 }

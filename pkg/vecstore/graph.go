@@ -1,6 +1,7 @@
 package vecstore
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/engram-memory/engram/pkg/hnsw"
@@ -8,11 +9,10 @@ import (
 	"github.com/engram-memory/engram/pkg/vector"
 )
 
-// graph is the engine EngineHNSW: an HNSW graph over bit-sliced codes in mapped columns.
-//
-// A row has a code of four bits a component, as four planes of one bit each. The first of them, the sketch, are what the way
-// through the graph is found by: for long vectors one plane, an eighth of an int8 code, and a search is as fast as its
-// cache misses. What was found is put in order by all four.
+// graph is the engine EngineHNSW: an HNSW graph over codes in mapped columns. A row has a code of four bits a component:
+// half of an int8 code, in memory and on its way to the processor, and hardly less exact. Long vectors have a sketch besides,
+// the signs of the code, which are a quarter of it. The way through the graph is found by sketches, so that a search is as
+// fast as its cache misses, and what was found is put in order by codes.
 type graph struct {
 	gen   *generation
 	codec *codec
@@ -29,7 +29,7 @@ type graph struct {
 
 // layout is that of the columns of a space.
 func (c *codec) layout(cfg hnsw.Config) columns.Layout {
-	return columns.LayoutFor(c.dim, c.sketch*c.width, max((planes-c.sketch)*c.width, 8), cfg.LinkWords(), cfg.UpperWords())
+	return columns.LayoutFor(c.dim, c.sketch, c.width, cfg.LinkWords(), cfg.UpperWords())
 }
 
 func newGraph(g *generation, file *columns.File, cfg hnsw.Config) *graph {
@@ -94,14 +94,14 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// fresh are the rows that are being linked, relative to the centre, as queries of int8 codes in the order of the planes.
+// fresh are the rows that are being linked, relative to the centre, as queries of int8 codes in the order of the kernels.
 type fresh struct {
 	from  uint32
 	codes []int8
 	info  []tailInfo
 }
 
-// encode writes the bit planes of rows of the tail to the columns.
+// encode writes the codes of rows of the tail to the columns.
 func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 	for len(x.encoders) < threads {
 		x.encoders = append(x.encoders, newEncoder(x.codec))
@@ -122,43 +122,36 @@ func (x *graph) encode(b *columns.Chunks, from, to uint32, threads int) {
 type encoder struct {
 	natural, levels []int8
 	v               []float32
-	code            []byte // all planes
 }
 
 func newEncoder(c *codec) *encoder {
-	return &encoder{
-		natural: make([]int8, c.dim), levels: make([]int8, c.codeSize), v: make([]float32, c.dim), code: make([]byte, planes*c.width),
-	}
+	return &encoder{natural: make([]int8, c.dim), levels: make([]int8, c.codeSize), v: make([]float32, c.dim)}
 }
 
 func (x *graph) encodeRow(b *columns.Chunks, row uint32, e *encoder) {
 	c := x.codec
 	code, info := x.gen.tail.code(row)
-	c.natural(e.natural, code)
+	vector.U4Components(e.natural, code)
 	vector.DequantizeI8(e.v, e.natural, info.scale)
 	norm := x.relate(e.v, info.norm)
 	i := int(row - x.fresh.from)
 	code = x.fresh.codes[i*c.codeSize : (i+1)*c.codeSize]
 	scale := vector.QuantizeI8(e.natural, e.v)
-	vector.PlaneQuery(code, e.natural)
+	vector.U4Query(code, e.natural)
 	x.fresh.info[i] = tailInfo{scale: scale, norm: norm}
 
-	first, all := vector.QuantizePlanes(e.code[:c.width], e.code[c.width:], e.v)
-	copy(b.Sketch(row), e.code)
-	copy(b.RestOf(row), e.code[c.sketch*c.width:])
-	vector.UnpackPlanes(e.levels, e.code[:c.width], e.code[c.width:], c.dim)
-	squares := float64(vector.DotI8(e.levels, e.levels))
 	out := b.Info(row)
-	switch out.Sketch = first; c.sketch {
-	case planes:
-		out.Sketch = all
-	case 2:
-		out.Sketch = c.twoPlaneFactor(e.levels, code, x.fresh.info[i])
+	bySign, byLevel := vector.QuantizeU4(b.Code(row), e.v)
+	out.Factor, out.Norm = byLevel, norm
+	if c.sketch > 0 {
+		vector.SketchU4(b.Sketch(row), b.Code(row))
+		*b.SketchInfo(row) = columns.SketchInfo{Factor: bySign, Norm: norm}
 	}
-	out.Code, out.Norm = all, norm
+	vector.UnpackU4(e.levels, b.Code(row), c.dim)
+	squares := float64(vector.DotI8(e.levels, e.levels))
 	// |x - f·l|² = |x|² - 2f<x,l> + f²|l|², and f is chosen so that f<x,l> = |x|².
-	f := float64(all)
-	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, f*f*squares-vector.SumSquares(e.v)))))
+	f := float64(out.Factor)
+	out.Missed = columns.BoundOf(float32(math.Sqrt(max(0, float64(f*f*squares)-vector.SumSquares(e.v)))))
 	out.Rounded = columns.BoundOf(c.missedByInt8(info.scale))
 }
 
@@ -180,20 +173,7 @@ func (x *graph) relate(v []float32, norm float32) float32 {
 	return norm
 }
 
-// twoPlaneFactor is by what the levels of the first two planes, -3 to 3, are multiplied, so that the estimate is unbiased:
-// as vector.QuantizePlanes has it for one and four planes. It changes the levels to those.
-func (c *codec) twoPlaneFactor(levels, code []int8, info tailInfo) float32 {
-	for i, l := range levels {
-		levels[i] = (l+15)>>3*2 - 3
-	}
-	dot := float32(vector.DotI8(levels, code)) * info.scale
-	if dot <= 0 {
-		return 0
-	}
-	return info.norm / dot
-}
-
-// Load implements hnsw.Rows. A row that is being linked is known by an int8 code, one of the graph by its planes.
+// Load implements hnsw.Rows. A row that is being linked is known by an int8 code, one of the graph by its code of four bits.
 func (x *graph) Load(row uint32, q *hnsw.Query) {
 	n := x.codec.codeSize
 	q.Code, q.Linking = resize(q.Code, n), true
@@ -202,60 +182,55 @@ func (x *graph) Load(row uint32, q *hnsw.Query) {
 		q.Scale, q.Norm = x.fresh.info[i].scale, x.fresh.info[i].norm
 	} else {
 		b := x.file.Chunks()
-		x.unpack(q.Code, b, row)
+		vector.UnpackU4(q.Code, b.Code(row), x.codec.dim)
 		info := b.Info(row)
-		q.Scale, q.Norm = info.Code, info.Norm
+		q.Scale, q.Norm = info.Factor, info.Norm
 	}
 	q.Sum = vector.DotI8(q.Code, x.codec.ones)
 }
 
-// unpack makes the levels of a row.
-func (x *graph) unpack(levels []int8, b *columns.Chunks, row uint32) {
-	c := x.codec
-	if sketch := b.Sketch(row); c.sketch == 1 {
-		vector.UnpackPlanes(levels, sketch, b.RestOf(row), c.dim)
-		return
-	}
-	var room [1024]byte // enough for 2,048 components
-	code := append(append(room[:0], b.Sketch(row)...), b.RestOf(row)[:(planes-c.sketch)*c.width]...)
-	vector.UnpackPlanes(levels, code[:c.width], code[c.width:], c.dim)
-}
+// Sketched implements hnsw.Rows.
+func (x *graph) Sketched() bool { return x.codec.sketch > 0 }
 
-// Estimates implements hnsw.Rows by the sketches.
+// Estimates implements hnsw.Rows by the sketches, where there are any.
+//
+// Here, in Distances and where rows are encoded, conversions keep a compiler from fusing a product and a sum, which rounds
+// differently: graphs are the same on every processor.
 func (x *graph) Estimates(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
 	b, c := x.file.Chunks(), x.codec
+	if c.sketch == 0 {
+		x.Distances(q, ids, out, scratch)
+		return
+	}
 	scratch = scratch[:len(ids)]
-	vector.DotPlanesList(q.Code, c.width, c.sketch, b.Heads, b.Shift(), b.HeadStride(), ids, scratch)
-	middle := (1<<c.sketch - 1) * q.Sum // of the numbers that the bits stand for, times the query
+	vector.DotSketchList(q.Code, c.sketch, b.Sketches, b.Shift(), b.SketchStride(), ids, scratch)
+	if x.squared(q) {
+		for i, id := range ids {
+			info := b.SketchInfo(id)
+			out[i] = q.Norm + info.Norm - float32(2*float32(2*scratch[i]-q.Sum)*info.Factor*q.Scale)
+		}
+		return
+	}
+	for i, id := range ids {
+		out[i] = -float32(2*scratch[i]-q.Sum) * b.SketchInfo(id).Factor * q.Scale
+	}
+}
+
+// Distances implements hnsw.Rows.
+func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
+	b, c := x.file.Chunks(), x.codec
+	scratch = scratch[:len(ids)]
+	vector.DotU4List(q.Code, c.width, b.Codes, b.Shift(), b.CodeStride(), ids, scratch)
+	middle := 15 * q.Sum // of the numbers 0..15, twice, times the query
 	if x.squared(q) {
 		for i, id := range ids {
 			info := b.Info(id)
-			out[i] = q.Norm + info.Norm - 2*float32(2*scratch[i]-middle)*info.Sketch*q.Scale
+			out[i] = q.Norm + info.Norm - float32(2*float32(2*scratch[i]-middle)*info.Factor*q.Scale)
 		}
 		return
 	}
 	for i, id := range ids {
-		out[i] = -float32(2*scratch[i]-middle) * b.Info(id).Sketch * q.Scale
-	}
-}
-
-// Distances implements hnsw.Rows by all planes.
-func (x *graph) Distances(q *hnsw.Query, ids []uint32, out []float32, scratch []int32) {
-	b, c, squared := x.file.Chunks(), x.codec, x.squared(q)
-	rest := planes - c.sketch
-	scratch, first := scratch[:len(ids)], scratch[len(ids):2*len(ids)]
-	vector.DotPlanesList(q.Code, c.width, c.sketch, b.Heads, b.Shift(), b.HeadStride(), ids, first)
-	clear(scratch)
-	if rest > 0 {
-		vector.DotPlanesList(q.Code, c.width, rest, b.Rest, b.Shift(), b.RestStride(), ids, scratch)
-	}
-	for i, id := range ids {
-		info := b.Info(id)
-		levels := 2*(first[i]<<rest+scratch[i]) - (1<<planes-1)*q.Sum
-		dot := float32(levels) * info.Code * q.Scale
-		if out[i] = -dot; squared {
-			out[i] = q.Norm + info.Norm - 2*dot
-		}
+		out[i] = -float32(2*scratch[i]-middle) * b.Info(id).Factor * q.Scale
 	}
 }
 
@@ -304,7 +279,7 @@ func (x *graph) bounds(s *searcher, q *query, ids []uint32, out []float32) {
 		case Cosine:
 			out[i] = orBest(1 - out[i]/2 + e)
 		case L2:
-			out[i] = orBest(-out[i] + 2*e + 1e-5*info.Norm)
+			out[i] = orBest(-out[i] + 2*e + 1e-5*(near.Norm+info.Norm))
 		default:
 			out[i] = orBest(-out[i] + e)
 		}
@@ -320,9 +295,34 @@ func (x *graph) margin(q *query, row uint32) float32 {
 	lengths := float64(q.near.Norm) * float64(x.file.Chunks().Info(row).Norm)
 	e := float32(3 * 0.107 * math.Sqrt(lengths/float64(x.codec.dim)))
 	if x.codec.metric == L2 {
-		return 2 * e
+		return 2*e + 1e-5*q.near.Norm + 1e-6*q.Norm // of the arithmetic in float32, that of distance included
 	}
 	return e
+}
+
+// check looks for what nobody can follow: columns that are used as a killed process left them have no checksums, and may hold
+// numbers of what is not there. Linking is held.
+func (x *graph) check() error {
+	b, n := x.file.Chunks(), x.hnsw.Len()
+	for row := range n {
+		if slot := *b.UpperIndex(row) >> levelBits; slot+uint32(x.Level(row)) > b.Slots() {
+			return fmt.Errorf("%w: row %d has lists up to slot %d of %d", columns.ErrCorrupt, row, slot+uint32(x.Level(row)), b.Slots())
+		}
+	}
+	if row, level, ok := x.hnsw.EntryPoint(); ok && n > 0 && (row >= n || level != x.Level(row)) {
+		return fmt.Errorf("%w: the entry point is row %d of %d, in layer %d", columns.ErrCorrupt, row, n, level)
+	}
+	for row := range n {
+		for level := range x.Level(row) {
+			list := x.Upper(row, level+1)
+			for _, id := range list[1:][:min(int(list[0]), len(list)-1)] {
+				if id < n && x.Level(id) <= level {
+					return fmt.Errorf("%w: row %d has a link to row %d, which is not in layer %d", columns.ErrCorrupt, row, id, level+1)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Links implements hnsw.Memory.

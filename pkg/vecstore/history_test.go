@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
@@ -161,8 +162,19 @@ func open(t *testing.T, dir string, opt vecstore.Options) (*vecstore.Shard, vecs
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Abandon() })
+	abandonLater(t, s)
 	return s, rec
+}
+
+// abandonLater closes a shard at the end of a test that has not closed it. One that was closed is not kept until then, nor is the
+// disk in memory that it was on: some tests open hundreds.
+func abandonLater(t *testing.T, s *vecstore.Shard) {
+	kept := weak.Make(s)
+	t.Cleanup(func() {
+		if s := kept.Value(); s != nil {
+			s.Abandon()
+		}
+	})
 }
 
 // write adds and flushes events.

@@ -57,7 +57,7 @@ func newSearcher() *searcher { return &searcher{graph: hnsw.NewSearcher()} }
 
 func (w *searcher) room(n int) {
 	if cap(w.ids) < n {
-		w.ids, w.dist, w.scratch = make([]uint32, n), make([]float32, n), make([]int32, 2*n)
+		w.ids, w.dist, w.scratch = make([]uint32, n), make([]float32, n), make([]int32, n)
 	}
 }
 

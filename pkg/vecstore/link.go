@@ -208,11 +208,12 @@ func (s *Shard) linkBlock(sp *space) (more bool, err error) {
 	return s.linkable(sp, g), nil
 }
 
-// linkRows links the next n rows; linking is held. A panic of the index is an error: the rows stay in the tail.
+// linkRows links the next n rows; linking is held. A panic of the index is an error: the rows stay in the tail. Where the columns
+// are to blame for it they are set aside, and the shard is to be opened again.
 func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("linking rows of space %q: the index panicked: %v; %s", sp.def.Name, v, debug.Stack())
+			err = fmt.Errorf("linking rows of space %q: %w", sp.def.Name, s.inspectGraph(sp, g, panicked(g, v)))
 		}
 	}()
 	first := g.linked() + n
@@ -220,7 +221,7 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 		first = max(first, s.centreRows(g))
 	}
 	if err := s.stage(sp, g, first); err != nil {
-		return err
+		return fmt.Errorf("reading rows of space %q to be linked: %w", sp.def.Name, s.inspect(err))
 	}
 	threads := s.opt.Linking.take(s.opt.LinkThreads)
 	defer s.opt.Linking.give(threads)
@@ -239,13 +240,24 @@ func (s *Shard) linkRows(sp *space, g *generation, n uint32) (err error) {
 		return e.link(e.linked()+n, threads)
 	})
 	if err != nil {
-		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, s.inspect(err))
+		return fmt.Errorf("linking rows of space %q: %w", sp.def.Name, s.inspectGraph(sp, g, err))
 	}
 	g.tail.drop(g.linked())
 	if s.opt.OnLink != nil {
 		s.opt.OnLink(int(n), time.Since(start))
 	}
 	return nil
+}
+
+// panicked makes an error of a panic while rows were linked. That it comes from damaged columns is not known before they were
+// looked at: the same rows may make the same index panic again, however often its columns are built anew.
+func panicked(g *generation, v any) error {
+	if x, ok := g.engine.Load().graph(); ok {
+		if damage := vfs.Guard(x.check); damage != nil {
+			return fmt.Errorf("%w; the index panicked: %v", damage, v)
+		}
+	}
+	return fmt.Errorf("the index panicked: %v; %s", v, debug.Stack())
 }
 
 // makeEngine makes the index of a generation that has none yet, of whose rows the first centreRows are in the tail. Its file is

@@ -51,11 +51,14 @@ func TestKilledWhileLinking(t *testing.T) {
 		var left []*vfs.Mem
 		for !done.Load() && len(left) < 12 {
 			left = append(left, mem.Kill())
+			runtime.Gosched() // on one core all of them would come before the first row otherwise
 		}
 		must(t, <-linked)
 		must(t, s.Abandon())
 		for _, mem := range left {
-			deaths++
+			if deaths++; deaths > 2000 {
+				t.Fatalf("of %d deaths, only %d came between the first and the last block", deaths, between)
+			}
 			opt.FS = mem
 			again, rec := open(t, "shard", opt)
 			if len(rec.Damaged) > 0 || rec.Doubt != nil {

@@ -11,15 +11,20 @@ import (
 
 // maintainer compacts in the background what has become worth it, in a goroutine of its own.
 type maintainer struct {
-	looked time.Time // of who takes checkpoints
+	looked time.Time // of who takes checkpoints, as is
+	cooled time.Time // when windows of the row log were let go last
 	signal chan time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	failed atomic.Pointer[error]
+	stuck  atomic.Pointer[error] // why windows of the row log could not be let go
 }
 
 const (
+	// coolEvery is how often windows of the row log that were not read are let go. A round of maintenance may take far longer than
+	// they are to stay.
+	coolEvery = 5 * time.Second
 	// maintainEvery is how often it is looked whether anything is worth it.
 	maintainEvery = 10 * time.Second
 	// A space is compacted when so many rows, and one of so many, can be reclaimed.
@@ -53,8 +58,13 @@ func (m *maintainer) stop() {
 	m.done.Wait()
 }
 
-// tick has the goroutine look around, now and then.
-func (m *maintainer) tick(now time.Time) {
+// tick lets go of what was mapped and is not read any more, and has the goroutine look around, now and then.
+func (m *maintainer) tick(s *Shard, now time.Time) {
+	if now.Sub(m.cooled) >= coolEvery {
+		m.cooled = now
+		err := s.log.Cool(now)
+		m.stuck.Store(&err)
+	}
 	if now.Sub(m.looked) < maintainEvery {
 		return
 	}
@@ -65,13 +75,16 @@ func (m *maintainer) tick(now time.Time) {
 	}
 }
 
-// Maintenance returns what the last round in the background found wrong: why a compaction failed, or what the scrubber has
-// found damaged; nil when all is well.
+// Maintenance returns what the last round in the background found wrong: why a compaction failed, what the scrubber has
+// found damaged, or why memory could not be unmapped; nil when all is well.
 func (s *Shard) Maintenance() error {
-	if err := s.maintainer.failed.Load(); err != nil {
-		return *err
+	var errs []error
+	for _, err := range []*error{s.maintainer.failed.Load(), s.maintainer.stuck.Load()} {
+		if err != nil {
+			errs = append(errs, *err)
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // maintain compacts the spaces that are worth it, resting as long as it works, scrubs, and then compacts the row log.
@@ -86,7 +99,7 @@ func (s *Shard) maintain(ctx context.Context, now time.Time) error {
 			errs = append(errs, fmt.Errorf("compacting space %q: %w", sp.def.Name, err))
 		}
 	}
-	errs = append(errs, s.log.Cool(now), s.scrub(ctx, now))
+	errs = append(errs, s.scrub(ctx, now))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

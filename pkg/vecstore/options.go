@@ -37,8 +37,8 @@ type Options struct {
 	LinkThreads int
 	// OnLink, if it is set, is told how long linking so many rows took.
 	OnLink func(rows int, took time.Duration)
-	// Maps, if it is set, bounds how much of the row log is mapped into memory, in all shards that share it. Default: 192 MiB of
-	// its own.
+	// Maps, if it is set, bounds how much of the row log is mapped into memory, in all shards that share it. Default:
+	// DefaultMapBytes of its own.
 	Maps *Maps
 	// Linking, if it is set, bounds the threads that link in all shards that share it.
 	Linking *Linking
@@ -46,6 +46,9 @@ type Options struct {
 
 // Maps bounds how much of row logs is mapped into memory.
 type Maps = rows.Maps
+
+// DefaultMapBytes is how much of row logs is mapped when nobody says how much, in a worker as well.
+const DefaultMapBytes = 192 << 20
 
 // NewMaps allows so many bytes, in all shards that share it.
 func NewMaps(bytes int64) *Maps { return rows.NewMaps(bytes) }
@@ -77,7 +80,7 @@ func (o *Options) fill() {
 		o.LinkThreads = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	}
 	if o.Maps == nil {
-		o.Maps = NewMaps(192 << 20)
+		o.Maps = NewMaps(DefaultMapBytes)
 	}
 	if o.Linking == nil {
 		o.Linking = NewLinking(o.LinkThreads)

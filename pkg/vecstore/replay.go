@@ -162,13 +162,14 @@ func (r *replayer) observe(sp *space, e *rows.Entry) {
 			r.lost(sp, sequence)
 		}
 	}
-	ordinal := sp.numberRow(e.Sequence, e.Expires, e.Ref)
+	row := uint32(sp.numberRow(e.Sequence, e.Expires, e.Ref) - g.base)
 	g.tail.loaded.Store(false)
-	if row := uint32(ordinal - g.base); givenUp || row < g.linked() && sp.gaveUp(row) {
-		sp.giveUp(ordinal)
+	if givenUp || row < g.linked() && sp.gaveUp(row) {
+		g.meta.at(row).born.Store(void)
+		g.settle()
 		return
 	}
-	_ = sp.apply(e.Key, ordinal, nil, firstMoment) // nothing is made of the vector while the tail is not loaded
+	_ = sp.apply(e.Key, row, nil, firstMoment) // nothing is made of the vector while the tail is not loaded
 }
 
 // lost numbers a row that the columns have and the row log does not any more: nobody can see it, but the graph needs it.

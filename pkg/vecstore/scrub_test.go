@@ -105,15 +105,15 @@ func TestScrubberFindsDamagedColumns(t *testing.T) {
 		}
 	}
 	before := x.file.Path()
-	overwrite(t, before, 65536+100*64) // the header, and then the heads of the first chunk
+	overwrite(t, before, 65536+100*64) // the header, and then the codes of the first chunk
 	var err error
 	for range 20 {
 		if err = s.scrub(context.Background(), time.Now()); err != nil {
 			break
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "heads") {
-		t.Fatalf("a changed head was found as %v", err)
+	if err == nil || !strings.Contains(err.Error(), "codes") {
+		t.Fatalf("a changed code was found as %v", err)
 	}
 	after, ok := s.spaces["s"].graph()
 	if !ok || after.file.Path() == before || after.linked() < x.linked()-blockRows {

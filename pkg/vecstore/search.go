@@ -116,7 +116,7 @@ func (s *Shard) Search(name string, q Query) (Result, error) {
 			return err
 		})
 		if !errors.Is(err, errMovedOn) {
-			return res, s.inspect(err)
+			return res, s.inspectGraph(sp, sp.gen.Load(), err)
 		}
 		if sp, err = s.readable(name); err != nil {
 			return Result{}, err

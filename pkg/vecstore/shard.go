@@ -143,7 +143,8 @@ func (s *Shard) LogBytes() int64 { return s.log.Bytes() }
 // is the sequence through which everything has been applied before.
 //
 // An error is about the event at the returned index; those before it are applied, those behind it are not. A panic, too,
-// leaves the events applied that came before. An event that was tried may be given again.
+// leaves the events applied that came before. An event may be given again, whether it was applied or not. Only an observation that an
+// error was about, or that made the index panic when it was given alone, has been given up, and stays so: see ErrGivenUp.
 func (s *Shard) Apply(events []*Event, applied uint64) (int, error) {
 	if len(events) == 0 {
 		return 0, nil
@@ -168,9 +169,9 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 	moment := sp.clock.Load() + 1
 	defer func() {
 		sp.clock.Store(moment) // also when an event makes the index panic: those before it are there
-		if n < len(events) && events[n].space == sp && events[n].Kind == KindObserve && (err != nil || len(events) == 1) {
-			// It is not given again. In a panic of several, it is not known yet which of them it is.
-			sp.giveUp(events[n].ordinal)
+		if n < len(events) && events[n].space == sp && events[n].Kind == KindObserve && (err != nil || len(events) == 1) && !errors.Is(err, ErrGivenUp) {
+			// In a panic of several, it is not known yet which of them it is.
+			sp.giveUp(events[n])
 			s.forgo(sp, events[n].Sequence)
 		}
 	}()
@@ -181,12 +182,7 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 		}
 		switch e.Kind {
 		case KindObserve:
-			again := sp.isVoid(e.ordinal)
-			err := sp.apply(s.log.Key(e.ID), e.ordinal, e.stored, moment)
-			if err == nil && again {
-				err = s.takeBack(sp, e.Sequence)
-			}
-			if err != nil {
+			if err := s.observe(sp, e, moment); err != nil {
 				return n, fmt.Errorf("indexing %q of space %q: %w", e.ID, sp.def.Name, err)
 			}
 		case KindForget:
@@ -196,6 +192,18 @@ func (s *Shard) applyTo(sp *space, events []*Event, applied uint64) (n int, err 
 		}
 	}
 	return n, nil
+}
+
+// observe applies an observation, unless it was applied before, perhaps so long ago that a compaction has reclaimed it since.
+func (s *Shard) observe(sp *space, e *Event, moment uint64) error {
+	row, there := sp.rowOf(e)
+	if !there && !s.gaveUp(sp, e.Sequence) {
+		return nil
+	}
+	if !there || sp.gen.Load().meta.at(row).born.Load() == void {
+		return ErrGivenUp
+	}
+	return sp.apply(s.log.Key(e.ID), row, e.stored, moment)
 }
 
 // Applied tells that everything through a sequence of the log has been applied, in all spaces. Compactions reclaim nothing
@@ -215,7 +223,7 @@ func (s *Shard) Applied(through uint64) {
 func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
 	s.cool(now)
-	s.maintainer.tick(now)
+	s.maintainer.tick(s, now)
 	err := s.storeGivenUp()
 	if err == nil {
 		err = s.log.Checkpoint(now)
@@ -253,6 +261,25 @@ func (s *Shard) inspect(err error) error {
 		}
 	}
 	return err
+}
+
+// inspectGraph is inspect for what was met in the columns of a generation. Those that are damaged first are set aside: they are open,
+// and serve until the shard is opened again.
+func (s *Shard) inspectGraph(sp *space, g *generation, err error) error {
+	if err == nil {
+		return nil
+	}
+	before := s.damaged.Load()
+	_ = s.inspect(err)
+	x, ok := g.engine.Load().graph()
+	if !ok || before != nil || !errors.Is(err, columns.ErrCorrupt) && !errors.Is(err, vfs.ErrFault) {
+		return err
+	}
+	aside := x.file.Path() + asideMark
+	if rerr := s.opt.FS.Rename(x.file.Path(), aside); rerr != nil {
+		return errors.Join(err, fmt.Errorf("setting the damaged graph of space %q aside: %w", sp.def.Name, rerr))
+	}
+	return fmt.Errorf("the graph is set aside as %s and built again: %w", aside, err)
 }
 
 // Close takes a last checkpoint and closes the files, so that the next Open verifies them and can use all of them.

@@ -74,11 +74,10 @@ func (s *space) numberRow(sequence uint64, expires int64, at rows.Ref) uint64 {
 
 // apply makes one observation hold at a moment, unless that was done before. What a higher sequence has replaced or
 // forgotten already holds for reads of the past alone.
-func (s *space) apply(key rows.Key, ordinal uint64, stored []byte, moment uint64) error {
+func (s *space) apply(key rows.Key, row uint32, stored []byte, moment uint64) error {
 	g := s.gen.Load()
-	row := uint32(ordinal - g.base)
 	m := g.meta.at(row)
-	if born := m.born.Load(); born != 0 && born != void {
+	if m.born.Load() != 0 {
 		return nil
 	}
 	g.tail.reach(g.high.Load(), row)
@@ -124,19 +123,28 @@ func (s *space) gaveUp(row uint32) bool {
 }
 
 // giveUp makes a row that cannot be applied one that never was.
-func (s *space) giveUp(ordinal uint64) {
+func (s *space) giveUp(e *Event) {
 	g := s.gen.Load()
-	m := g.meta.at(uint32(ordinal - g.base))
-	if m.born.Load() == 0 {
+	row, there := s.rowOf(e)
+	if !there {
+		return
+	}
+	if m := g.meta.at(row); m.born.Load() == 0 {
 		m.born.Store(void)
 		g.settle()
 	}
 }
 
-// isVoid tells whether a row was given up.
-func (s *space) isVoid(ordinal uint64) bool {
+// rowOf returns the row of an observation; there is none when a compaction has reclaimed it. The ordinal says which it is for one that
+// is not settled. Of who applies.
+func (s *space) rowOf(e *Event) (row uint32, there bool) {
 	g := s.gen.Load()
-	return g.meta.at(uint32(ordinal-g.base)).born.Load() == void
+	n := g.numbered.Load()
+	if at := e.ordinal - g.base; e.ordinal >= g.base && at < uint64(n) && g.meta.at(uint32(at)).sequence == e.Sequence {
+		return uint32(at), true
+	}
+	row = g.below(e.Sequence)
+	return row, row < n && g.meta.at(row).sequence == e.Sequence
 }
 
 // hide lets a row cease to hold: for reads of the past at a sequence, for others at a moment.

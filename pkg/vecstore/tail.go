@@ -17,7 +17,7 @@ const (
 )
 
 // tail has the int8 codes of the rows that are not in the graph, to be scanned. Its chunks are on the heap: whoever looks at
-// one keeps it there, so a chunk can be let go at any time. Codes are in the order of components that bit planes want.
+// one keeps it there, so a chunk can be let go at any time. Codes are in the order of components that the kernels of a graph want.
 //
 // One goroutine writes (who applies), and one beside it lets chunks go whose rows have been linked. A chunk whose room is used
 // up is replaced by a larger copy.

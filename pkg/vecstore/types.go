@@ -144,6 +144,9 @@ var (
 	ErrGone = errors.New("position is older than what is kept")
 	// ErrUnsupported is returned for what a space cannot do as it was defined.
 	ErrUnsupported = errors.New("not supported by the space")
+	// ErrGivenUp is returned by Apply for an observation that an Apply before could not make searchable: it never will be, and is to
+	// be observed anew.
+	ErrGivenUp = errors.New("the observation was given up before")
 	// ErrNotFound is returned when there is no such observation.
 	ErrNotFound = errors.New("no such observation")
 )

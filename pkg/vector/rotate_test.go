@@ -22,11 +22,10 @@ func oneHot(dim, at int) []float32 {
 	return v
 }
 
-// TestPlanesRotateSameOnAllLevels has Planes in its name for the machines on which the tests of these kernels alone run.
-func TestPlanesRotateSameOnAllLevels(t *testing.T) {
+func TestRotateSameOnAllLevels(t *testing.T) {
 	forLevels(t, func(t *testing.T, l level) {
 		rng := rand.New(rand.NewPCG(1, 1))
-		for _, dim := range append(planeDims(), 8192) {
+		for _, dim := range append(u4Dims(), 8192) {
 			r := NewRotation(dim, uint64(dim))
 			// At an address that is not that of a whole register.
 			want, got := gaussian(rng, dim), make([]float32, dim+2)[1:dim+1]
@@ -67,7 +66,7 @@ func TestRotateOrthogonal(t *testing.T) {
 
 func TestRotateKeepsProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
-	for _, dim := range planeDims() {
+	for _, dim := range u4Dims() {
 		r := NewRotation(dim, 3)
 		if r.Dim() != dim {
 			t.Fatalf("a rotation in %d dimensions has %d", dim, r.Dim())

@@ -20,6 +20,11 @@ func atObservation(err *Error, i, of int) *Error {
 	return err.At(fmt.Sprintf("observations[%d]", i))
 }
 
+// UnknownSpace is the refusal of what is asked of a space that is not there, whatever it was.
+func UnknownSpace(space string) *Error {
+	return Errorf(CodeUnknownSpace, "space", "there is no space %q; GET /v1/spaces and \"engram status\" list the ones there are", space)
+}
+
 // NoEmbedder is the refusal of text alone for a space whose embedder this process does not have.
 func NoEmbedder(space, embedder string) *Error {
 	if embedder == "none" {

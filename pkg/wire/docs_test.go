@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
@@ -58,6 +60,75 @@ func TestDocumentedCodes(t *testing.T) {
 	}
 	if want := wire.Codes(); !maps.Equal(got, want) {
 		t.Errorf("docs/wire.md has the codes %v\nthe code has %v", got, want)
+	}
+}
+
+// Each status of a code has its line in the table of the other transports' codes.
+func TestDocumentedTransportCodes(t *testing.T) {
+	rows := map[int][2]int{}
+	for _, row := range regexp.MustCompile("(?m)^\\| ([0-9]{3}) \\| ([0-9]+) `([A-Z_]+)` \\| ([0-9]{4}) \\|$").FindAllStringSubmatch(section(t, document(t), "## Errors"), -1) {
+		var n [3]int
+		for i, text := range []string{row[1], row[2], row[4]} {
+			v, err := strconv.Atoi(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n[i] = v
+		}
+		rows[n[0]] = [2]int{n[1], n[2]}
+	}
+	for code, status := range wire.Codes() {
+		e := wire.Errorf(code, "", "a test")
+		if got, want := rows[status], [2]int{int(e.GRPC()), e.Close()}; got != want {
+			t.Errorf("%s (%d): docs/wire.md says %v, the code %v", code, status, got, want)
+		}
+	}
+}
+
+// Every method of a service has its row, with its messages.
+func TestDocumentedServices(t *testing.T) {
+	text := section(t, document(t), "## Over gRPC and Connect")
+	services := api.File_engram_v1_services_proto.Services()
+	for i := range services.Len() {
+		for j := range services.Get(i).Methods().Len() {
+			m := services.Get(i).Methods().Get(j)
+			in, out := string(m.Input().Name()), string(m.Output().Name())
+			if m.IsStreamingClient() {
+				in += ", a stream"
+			}
+			if m.IsStreamingServer() {
+				out += ", a stream"
+			}
+			row := fmt.Sprintf("| `%s/%s` | %s → %s |", services.Get(i).FullName(), m.Name(), in, out)
+			if !strings.Contains(text, row) {
+				t.Errorf("docs/wire.md has no %s", row)
+			}
+		}
+	}
+}
+
+// Every frame has its row, with its fields.
+func TestDocumentedFrames(t *testing.T) {
+	text := section(t, document(t), "## Streams")
+	for _, m := range []protoreflect.ProtoMessage{&api.ObserveStreamRequest{}, &api.ObserveStreamResponse{}} {
+		frames := m.ProtoReflect().Descriptor().Fields()
+		for i := range frames.Len() {
+			name := string(frames.Get(i).Name())
+			row := regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`[^|]*\\|([^|]*)\\|.*\\|$").FindStringSubmatch(text)
+			if row == nil {
+				t.Errorf("docs/wire.md has no row of the frame %s", name)
+				continue
+			}
+			fields := frames.Get(i).Message().Fields()
+			for j := range fields.Len() {
+				if !strings.Contains(row[1], "`"+string(fields.Get(j).Name())+"`") {
+					t.Errorf("docs/wire.md does not name the field %s of the frame %s", fields.Get(j).Name(), name)
+				}
+			}
+			if got := strings.Count(row[1], "`") / 2; got != fields.Len() {
+				t.Errorf("docs/wire.md has %d fields of the frame %s, which has %d", got, name, fields.Len())
+			}
+		}
 	}
 }
 
@@ -162,7 +233,7 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"observe", "recall", "get", "list", "forget", "spaces", "define", "compact", "error",
+		"observe", "recall", "get", "list", "forget", "spaces", "define", "compact", "error", "frame", "frame-answer",
 		"observe-answer", "recall-answer", "get-answer", "list-answer", "forget-answer", "spaces-answer", "define-answer", "compact-answer",
 	} {
 		if seen[kind] == 0 {
@@ -206,6 +277,10 @@ func decodeExample(kind string, body []byte) error {
 		_, refusal = wire.DecodeCompact(wire.JSON, body)
 	case "spaces":
 		_, refusal = wire.DecodeSpaces(wire.JSON, body)
+	case "frame":
+		_, refusal = wire.DecodeFrame(wire.JSON, body)
+	case "frame-answer":
+		_, refusal = wire.DecodeFrameResponse(wire.JSON, body)
 	case "error":
 		if e := wire.DecodeError(wire.JSON, body); wire.Codes()[e.Code] == 0 || e.Code == wire.CodeInternal || !json.Valid(body) {
 			return fmt.Errorf("it is %+v", e)

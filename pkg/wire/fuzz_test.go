@@ -171,3 +171,74 @@ func FuzzDecodeError(f *testing.F) {
 		})
 	})
 }
+
+func FuzzDecodeFrame(f *testing.F) {
+	seeds(f, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Observe{Observe: &api.StreamObserve{Sequence: 1, Observations: []*api.Observation{whole()}}}},
+		&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: &api.StreamInit{Session: "s", Window: 1, Acknowledged: 2}}})
+	for _, s := range []string{
+		`{"init":{"space":"demo","acknowledgement":"searchable","window":9}}`, `{"observe":{"sequence":1,"observations":[{"embedding":[1]}]}}`,
+		`{"recall":{"tag":"r","request":{"text":"a","k":1}}}`, `{"pause":{}}`, `{"resume":{}}`, `{"close":{}}`, `{"ping":{"tag":"p"}}`, `{"init":null,"ping":{}}`,
+		`{"recall":{}}`, `{"observe":{"observations":[{},{"txt":1}]}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		formats(func(f wire.Format) {
+			in, refusal := wire.DecodeFrame(f, body)
+			if refusal != nil {
+				checkRefusal(t, f, refusal)
+				return
+			}
+			if f != wire.JSON {
+				return // what protobuf can hold, JSON may not
+			}
+			again, refusal := wire.EncodeFrameRequest(f, in)
+			if refusal != nil {
+				t.Fatalf("%v was read and cannot be written: %v", in, refusal)
+			}
+			back, refusal := wire.DecodeFrame(f, again)
+			if refusal != nil {
+				t.Fatalf("%s was written and cannot be read: %v", again, refusal)
+			}
+			if third, _ := wire.EncodeFrameRequest(f, back); string(third) != string(again) {
+				t.Fatalf("%s became %s", again, third)
+			}
+		})
+	})
+}
+
+func FuzzDecodeFrameResponse(f *testing.F) {
+	failed := &api.Error{Code: "deadline", Message: "m", RetryAfterMs: 1}
+	for _, m := range []*api.ObserveStreamResponse{
+		{Frame: &api.ObserveStreamResponse_Opened{Opened: &api.StreamOpened{Session: "s", Next: 1, Acknowledgement: 1}}},
+		{Frame: &api.ObserveStreamResponse_Ack{Ack: &api.StreamAck{Sequence: 1, Level: 2, At: 5, Results: []*api.ObserveResult{{Id: "a", Error: failed}}}}},
+		{Frame: &api.ObserveStreamResponse_Refused{Refused: &api.StreamRefused{Expected: 1, Error: failed}}},
+		{Frame: &api.ObserveStreamResponse_Status{Status: &api.StreamStatus{State: 2, Next: 3}}},
+		{Frame: &api.ObserveStreamResponse_Recalled{Recalled: &api.StreamRecalled{Tag: "r", Response: &api.RecallResponse{Hits: []*api.Hit{{Id: "a", Embedding: f32(1)}}}}}},
+		{Frame: &api.ObserveStreamResponse_Closed{Closed: &api.StreamClosed{Next: 1, Resumable: true, Error: failed}}},
+		{Frame: &api.ObserveStreamResponse_Pong{Pong: &api.StreamPong{Tag: "p", At: 7}}},
+	} {
+		for _, format := range []wire.Format{wire.JSON, wire.Protobuf} {
+			b, refusal := wire.EncodeFrame(format, m)
+			if refusal != nil {
+				f.Fatal(refusal)
+			}
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		formats(func(f wire.Format) {
+			out, refusal := wire.DecodeFrameResponse(f, body)
+			if refusal != nil {
+				checkRefusal(t, f, refusal)
+				return
+			}
+			if f != wire.JSON {
+				return
+			}
+			if _, refusal := wire.EncodeFrame(f, out); refusal != nil {
+				t.Fatalf("%v was read and cannot be written: %v", out, refusal)
+			}
+		})
+	})
+}

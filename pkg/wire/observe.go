@@ -104,11 +104,16 @@ func locate(body []byte, array bool, err *Error) *Error {
 
 // EncodeObservationJSON writes an observation as DecodeObserve reads it; its embedding must be packed f32.
 func EncodeObservationJSON(o *api.Observation) ([]byte, error) {
-	return json.Marshal(&observationJSON{
+	out := observationOf(o)
+	return json.Marshal(&out)
+}
+
+func observationOf(o *api.Observation) observationJSON {
+	return observationJSON{
 		ID: o.GetId(), Space: o.GetSpace(), ObservedAt: timeJSON(o.GetObservedAt()), Text: o.GetText(),
 		Embedding: o.GetEmbedding().GetData(), Metadata: o.GetMetadata(), Priority: priorities.name(o.GetPriority()),
 		Importance: o.GetImportance(), ExpiresAt: timeJSON(o.GetExpiresAt()), Session: o.GetSession(), Sequence: o.GetSequence(),
-	})
+	}
 }
 
 type observeResultJSON struct {

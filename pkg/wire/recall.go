@@ -128,19 +128,21 @@ func hitsJSON(hits []*api.Hit, scored bool) []hitJSON {
 	return out
 }
 
+type recallAnswerJSON struct {
+	Hits        []hitJSON `json:"hits"`
+	Applied     string    `json:"applied"`
+	StalenessMS float64   `json:"staleness_ms"`
+	Searched    uint64    `json:"searched"`
+	Exact       bool      `json:"exact"`
+	TookUS      uint64    `json:"took_us"`
+}
+
 // EncodeRecall writes the answer to a recall request.
 func EncodeRecall(f Format, r *api.RecallResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(struct {
-		Hits        []hitJSON `json:"hits"`
-		Applied     string    `json:"applied"`
-		StalenessMS float64   `json:"staleness_ms"`
-		Searched    uint64    `json:"searched"`
-		Exact       bool      `json:"exact"`
-		TookUS      uint64    `json:"took_us"`
-	}{hitsJSON(r.GetHits(), true), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
+	return toJSON(recallAnswerJSON{hitsJSON(r.GetHits(), true), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
 }
 
 type getJSON struct {

@@ -53,7 +53,7 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 		return nil, wire.Errorf(wire.CodeDeadline, "", "the search took longer than anybody waits for it")
 	}
 	if serr != nil && !awaited(header, serr) {
-		return nil, v.refusal(serr)
+		return nil, v.unread(space, req, serr)
 	}
 	if serr == nil {
 		v.s.w.auditor.offer(store, space, q, m.applied, res.Rows)
@@ -154,7 +154,7 @@ func (v *service) get(ctx context.Context, f wire.Format, header string, body []
 	store, m, staleness := v.view()
 	rows, serr := store.Get(space, req.GetIds(), vecstore.At{Now: time.Now(), AsOf: asOf})
 	if serr != nil && !awaited(header, serr) {
-		return nil, v.refusal(serr)
+		return nil, v.unread(space, req, serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(rows, include)
@@ -192,7 +192,7 @@ func (v *service) list(ctx context.Context, f wire.Format, header string, body [
 	store, m, staleness := v.view()
 	rows, more, serr := store.List(space, before, limit, vecstore.At{Now: time.Now(), AsOf: asOf})
 	if serr != nil && !awaited(header, serr) {
-		return nil, v.refusal(serr)
+		return nil, v.unread(space, req, serr)
 	}
 	include, _ := wire.ParseInclude(req.GetInclude())
 	hits, err := v.hits(rows, include)

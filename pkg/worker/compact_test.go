@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -66,8 +67,13 @@ func TestEveryCopyIsCompacted(t *testing.T) {
 			bus.VerbGet:    &api.GetRequest{Space: "a", Ids: []string{"1"}, AsOf: at},
 			bus.VerbList:   &api.ListRequest{Space: "a", AsOf: at},
 		} {
-			if code := w.ask(verb, req, new(api.ListResponse)); code != want {
-				t.Errorf("%s as of %s: %q, want %q", verb, at, code, want)
+			refused := w.refusal(verb, req, new(api.ListResponse))
+			if refused.GetCode() != want {
+				t.Errorf("%s as of %s: %v, want %q", verb, at, refused, want)
+			}
+			// In the words of the client, who knows positions and no sequences.
+			if text := refused.GetMessage(); refused != nil && !strings.HasPrefix(text, `space "a" cannot be read any more as of position `+at+": ") {
+				t.Errorf("%s as of %s: %s", verb, at, text)
 			}
 		}
 	}

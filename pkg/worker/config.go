@@ -51,7 +51,7 @@ type IndexConfig struct {
 	GraphRows int   `yaml:"graph_rows" default:"10000" usage:"rows from which on a space gets a graph; smaller ones are scanned"`
 	TailBytes int64 `yaml:"tail_bytes" default:"41943040" usage:"memory for the codes of spaces without a graph, those that were not searched for longest are let go; the shards share it evenly"`
 	// MapBytes is of all shards together.
-	MapBytes int64 `yaml:"map_bytes" default:"201326592" usage:"memory into which the parts of the row log are mapped that are read most; the kernel takes it back when it needs it; 0 for none"`
+	MapBytes int64 `yaml:"map_bytes" default:"201326592" usage:"memory into which the parts of the row log are mapped that are read most, of a log that is larger those that are read more often than the rest; the kernel takes it back when it needs it; 0 for none"`
 	// Compress is of the row log.
 	Compress bool `yaml:"compress" default:"false" usage:"compress the segments of the row log that a compaction writes anew, and all closed ones with engram compact: less disk, slower reads"`
 	// LinkThreads are those of all shards together.
@@ -94,7 +94,7 @@ func DefaultConfig() Config {
 		Profile: "balanced", Dir: DefaultDir, IdleSleep: -1,
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
-		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: 192 << 20, AuditRate: 1, AuditShare: 0.02},
+		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: vecstore.DefaultMapBytes, AuditRate: 1, AuditShare: 0.02},
 		MaxSpaceLabels: 100,
 	}
 }

@@ -24,7 +24,6 @@ func storeError(err error) *wire.Error {
 		{vecstore.ErrDefinition, wire.CodeInvalidArgument, "space"},
 		{vecstore.ErrTooLarge, wire.CodeTooLarge, ""},
 		{vecstore.ErrNotFound, wire.CodeNotFound, "id"},
-		{vecstore.ErrGone, wire.CodeGone, "as_of"},
 		{vecstore.ErrUnsupported, wire.CodeUnsupported, ""},
 		{vecstore.ErrClosed, wire.CodeUnavailable, ""},
 		{context.DeadlineExceeded, wire.CodeDeadline, ""},
@@ -61,4 +60,14 @@ func (v *service) refusal(err error) *wire.Error {
 	}
 	return wire.Errorf(wire.CodeUnavailable, "", "the disk of this copy of shard %d failed; send the request again, and look into the log of worker %s",
 		v.s.number, v.s.w.Config.Name)
+}
+
+// unread is refusal for a request to read, which may name a position that is not kept. The store knows sequences; what a
+// client has, and can compare with nothing but itself, is the position.
+func (v *service) unread(space string, req reading, err error) *wire.Error {
+	if !errors.Is(err, vecstore.ErrGone) {
+		return v.refusal(err)
+	}
+	return wire.Errorf(wire.CodeGone, "as_of", "space %q cannot be read any more as of position %s: what was replaced or forgotten since is only kept for %v "+
+		"(index.keep_versions of the worker); name a later position, or none to read what holds now", space, req.GetAsOf(), v.s.w.Config.Index.KeepVersions)
 }

@@ -137,7 +137,7 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 		if aerr != nil {
 			return nil, errors.Join(err, aerr)
 		}
-		s.log.Error().Err(err).Str("set_aside_as", aside).Msg("the local files cannot be used and are built again from the log")
+		s.log.Error().Err(err).Str("set_aside_as", aside).Msg("the local files of the shard cannot be used; they are set aside and built again from the log. If this comes again, look at the disk")
 		removed, rerr := vecstore.RemoveAside(s.dir, keepAside)
 		if rerr != nil {
 			s.log.Warn().Err(rerr).Msg("older files that were set aside are still there")

@@ -222,7 +222,7 @@ func TestHeartbeats(t *testing.T) {
 	}
 	st.DrainRate = 0
 	if diff := cmp.Diff(&api.ShardStatus{
-		Applied: last, Durable: last, Capacity: 1234, HighReserved: 123, LastSequence: last, Quarantined: 1,
+		Applied: last, Durable: last, Capacity: 1234, HighReserved: 123, Fetched: last, LastSequence: last, Quarantined: 1,
 		StreamCreatedAt: c.shard().store.Load().Source().CreatedAt,
 	}, st, protocmp.Transform()); diff != "" {
 		t.Errorf("the shard's state (-want +got):\n%s", diff)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ func TestReadmeExamples(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(work, "notes.jsonl"), []byte(`{"id":"n5","text":"the backup runs at midnight"}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	here := strings.NewReplacer("http://127.0.0.1:8080", "http://"+http, "nats.DefaultURL", `"`+url+`"`)
+	here := strings.NewReplacer("http://127.0.0.1:8080", "http://"+http, "127.0.0.1:8081", freeAddress(t), "nats.DefaultURL", `"`+url+`"`)
 	env := append(cleanEnv(), "ENGRAM_SERVER="+url, "NATS_URL="+url, "XDG_CONFIG_HOME="+t.TempDir(),
 		"PATH="+bin+string(filepath.ListSeparator)+filepath.Dir(tools.Build(t, "nats"))+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	for _, example := range []struct {
@@ -42,7 +43,10 @@ func TestReadmeExamples(t *testing.T) {
 		{"With curl", "sh", []string{`"position":`, `"hits":[{"id":"n1"`, `the disk was full`, `"db-3"`}},
 		{"With the nats command", "sh", []string{`"searchable":true`, `"hits":[{"id":"n2"`}},
 		{"With Go", "go", []string{"n3  certificates expire"}},
+		{"With gRPC", "go", []string{"n6  the queue is drained"}},
+		{"With WebSocket", "go", []string{`"level":"accepted"`, `"recalled":{"tag":"r1"`, `"id":"n7"`, `"closed":{"next":2,"resumable":false}`}},
 		{"With the engram command", "sh", []string{"n4", "the cache is warm", "notes", "magic of a segment"}},
+		{"With a token", "sh", []string{`"searchable":true`, `"hits":[{"id":"n6"`, `"code":"forbidden"`}},
 	} {
 		t.Run(example.section, func(t *testing.T) {
 			text := here.Replace(block(t, string(readme), example.section, example.language))
@@ -70,6 +74,17 @@ func TestReadmeExamples(t *testing.T) {
 			}
 		})
 	}
+}
+
+// freeAddress returns one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // block returns the code of a language in the section of the README with a title.

@@ -54,9 +54,9 @@ func Create(fsys vfs.FS, path string, h Header) (*File, error) {
 	return f, nil
 }
 
-// Open opens the file at path if its header is that of want; its chunks may be cut otherwise, and its centre is its own. What its process did last
-// may be there in part: the words of State tell the owner what to repair. Checksums that were stored with Seal are read,
-// for Verify; the first Grow removes them from the disk.
+// Open opens the file at path if its header is that of want; its chunks may be cut otherwise, and its centre is its own.
+// What its process did last may be there in part: the words of State tell the owner what to repair. Checksums that were
+// stored with Seal are read, for Verify; the first Grow removes them from the disk.
 func Open(fsys vfs.FS, path string, want Header) (*File, error) {
 	want.Centre = nil
 	f, err := begin(fsys, path, want, fsys.Open, (*File).load)
@@ -181,8 +181,9 @@ func (f *File) Chunks() *Chunks { return f.chunks.Load() }
 
 // Grow makes room for rows rows in all, and for the slots of as many chunks: it allocates and maps whole chunks. New rows
 // are all zero. It is called before anything is written, also where there is room: it removes the checksums, which that
-// makes wrong, so that a process that dies before can be followed by one that verifies the file. After an error the file has the chunks that it had, or some of those asked for, and Grow can be called
-// again: a full disk (syscall.ENOSPC) may have room by then.
+// makes wrong, so that a process that dies before can be followed by one that verifies the file. After an error the file
+// has the chunks that it had, or some of those asked for, and Grow can be called again: a full disk (syscall.ENOSPC) may
+// have room by then.
 func (f *File) Grow(rows uint32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 func TestCreateGrowOpen(t *testing.T) {
 	each(t, func(t *testing.T, fsys vfs.FS, path string) {
 		f := created(t, fsys, path, 0)
-		if c := f.Chunks(); c.Rows() != 0 || c.Slots() != 0 || c.Shift() != 10 || c.HeadStride() != 64 || c.RestStride() != 24 {
+		if c := f.Chunks(); c.Rows() != 0 || c.Slots() != 0 || c.Shift() != 10 || c.SketchStride() != 64 || c.CodeStride() != 32 {
 			t.Errorf("a new file has %d rows and %d slots", c.Rows(), c.Slots())
 		}
 		ok(t, f.Grow(1))
@@ -32,7 +32,7 @@ func TestCreateGrowOpen(t *testing.T) {
 		if c := f.Chunks(); c.Rows() != 3072 || c.Slots() != 3*128 || before.Rows() != 1024 {
 			t.Errorf("it has %d rows and %d slots, and the snapshot before %d rows", c.Rows(), c.Slots(), before.Rows())
 		}
-		if !holds(before, 5) || !holds(f.Chunks(), 5) || before.Heads[0] != f.Chunks().Heads[0] || before.Rest[0] != f.Chunks().Rest[0] {
+		if !holds(before, 5) || !holds(f.Chunks(), 5) || before.Sketches[0] != f.Chunks().Sketches[0] || before.Codes[0] != f.Chunks().Codes[0] {
 			t.Error("growth moved a row")
 		}
 		fillAll(f, 2500)
@@ -74,15 +74,17 @@ func TestElementsDoNotOverlap(t *testing.T) {
 		}
 	}
 	for row := uint32(1024); row < 2048; row++ {
-		sketch := unsafe.Pointer(&c.Sketch(row)[0])
-		if uintptr(sketch) != uintptr(unsafe.Pointer(c.Heads[1]))+uintptr(row-1024)*uintptr(c.HeadStride()) ||
-			uintptr(unsafe.Pointer(&c.RestOf(row)[0])) != uintptr(unsafe.Pointer(c.Rest[1]))+uintptr(row-1024)*uintptr(c.RestStride()) {
+		sketch, code := unsafe.Pointer(&c.Sketch(row)[0]), unsafe.Pointer(&c.Code(row)[0])
+		if uintptr(sketch) != uintptr(unsafe.Pointer(c.Sketches[1]))+uintptr(row-1024)*uintptr(c.SketchStride()) ||
+			uintptr(code) != uintptr(unsafe.Pointer(c.Codes[1]))+uintptr(row-1024)*uintptr(c.CodeStride()) {
 			t.Fatalf("row %d is not where a kernel looks for it", row)
 		}
-		mark(sketch, 8, 64)
-		mark(unsafe.Pointer(c.Info(row)), 16, 8)
-		mark(unsafe.Add(sketch, 24), 40, 8) // zeros up to the next head
-		mark(unsafe.Pointer(&c.RestOf(row)[0]), 24, 8)
+		mark(sketch, 32, 64)
+		mark(unsafe.Pointer(c.SketchInfo(row)), 8, 8)
+		mark(unsafe.Add(sketch, 40), 24, 8) // zeros up to the next sketch
+		mark(code, 16, 16)
+		mark(unsafe.Pointer(c.Info(row)), 12, 4)
+		mark(unsafe.Add(code, 28), 4, 4) // and up to the next code
 		mark(unsafe.Pointer(c.Sequence(row)), 8, 8)
 		mark(unsafe.Pointer(&c.Links(row)[0]), 20, 4)
 		mark(unsafe.Pointer(c.UpperIndex(row)), 4, 4)
@@ -98,10 +100,13 @@ func TestElementsDoNotOverlap(t *testing.T) {
 	}
 }
 
-// layoutFor is that of codes of four planes, as the store has them.
+// layoutFor is that of codes of four bits and of sketches for long ones, as the store has them.
 func layoutFor(dim, links, upperLinks int) Layout {
-	plane := (dim + 63) / 64 * 8
-	return LayoutFor(dim, plane, 3*plane, links, upperLinks)
+	sketch := 0
+	if dim >= 640 {
+		sketch = (dim + 127) / 128 * 16
+	}
+	return LayoutFor(dim, sketch, (dim+31)/32*16, links, upperLinks)
 }
 
 func TestLayoutFor(t *testing.T) {
@@ -109,14 +114,14 @@ func TestLayoutFor(t *testing.T) {
 		dim, links, upper int
 		want              Layout
 	}{
-		{768, 49, 17, Layout{768, 96, 288, 49, 17, 15, 12}},
-		{784, 49, 17, Layout{784, 104, 312, 49, 17, 15, 12}},
-		{1, 0, 0, Layout{1, 8, 24, 0, 0, 16, 0}},
-		{64, 7, 3, Layout{64, 8, 24, 7, 3, 16, 17}},
-		{1024, 0, 0, Layout{1024, 128, 384, 0, 0, 15, 0}},
-		{131072, 49, 17, Layout{131072, 16384, 49152, 49, 17, 10, 7}},
-		{524274, 49, 17, Layout{524274, 65536, 196608, 49, 17, 10, 7}},
-		{maxDim, maxLinks, maxLinks, Layout{maxDim, maxDim / 8, maxDim / 8 * 3, maxLinks, maxLinks, 10, minSlotShift}},
+		{768, 49, 17, Layout{768, 96, 384, 49, 17, 14, 11}},
+		{784, 49, 17, Layout{784, 112, 400, 49, 17, 14, 11}},
+		{1, 0, 0, Layout{1, 0, 16, 0, 0, 16, 0}},
+		{64, 7, 3, Layout{64, 0, 32, 7, 3, 16, 17}},
+		{1024, 0, 0, Layout{1024, 128, 512, 0, 0, 14, 0}},
+		{131072, 49, 17, Layout{131072, 16384, 65536, 49, 17, 10, 7}},
+		{524274, 49, 17, Layout{524274, 65536, 262144, 49, 17, 10, 7}},
+		{maxDim, maxLinks, maxLinks, Layout{maxDim, maxDim / 8, maxDim / 2, maxLinks, maxLinks, 10, minSlotShift}},
 	} {
 		l := layoutFor(tc.dim, tc.links, tc.upper)
 		if l != tc.want {
@@ -144,8 +149,8 @@ func TestOpenRefusesOthers(t *testing.T) {
 			"space":       func(h *Header) { h.Space++ },
 			"generation":  func(h *Header) { h.Generation++ },
 			"dimension":   func(h *Header) { h.Layout.Dim-- },
-			"sketch":      func(h *Header) { h.Layout.Sketch += 8 },
-			"rest":        func(h *Header) { h.Layout.Rest -= 8 },
+			"sketch":      func(h *Header) { h.Layout.Sketch += 16 },
+			"code":        func(h *Header) { h.Layout.Code += 16 },
 			"links":       func(h *Header) { h.Layout.Links++ },
 			"upper links": func(h *Header) { h.Layout.UpperLinks++ },
 		} {
@@ -156,7 +161,7 @@ func TestOpenRefusesOthers(t *testing.T) {
 			}
 		}
 		// How a file is cut into chunks is its own affair.
-		want := header(layoutFor(30, 5, 3))
+		want := header(LayoutFor(30, 32, 16, 5, 3))
 		f, err := Open(fsys, path, want)
 		ok(t, err)
 		if f.Header().Layout != small() {
@@ -177,12 +182,12 @@ func TestCreateRefuses(t *testing.T) {
 		for _, change := range []func(*Layout){
 			func(l *Layout) { l.Dim = 0 },
 			func(l *Layout) { l.Dim = maxDim + 1 },
-			func(l *Layout) { l.Sketch = 0 },
-			func(l *Layout) { l.Sketch = 12 },
-			func(l *Layout) { l.Sketch = maxDim + 8 },
-			func(l *Layout) { l.Rest = 0 },
-			func(l *Layout) { l.Rest = 25 },
-			func(l *Layout) { l.Rest = maxDim + 8 },
+			func(l *Layout) { l.Sketch = -16 },
+			func(l *Layout) { l.Sketch = 24 },
+			func(l *Layout) { l.Sketch = maxDim + 16 },
+			func(l *Layout) { l.Code = 0 },
+			func(l *Layout) { l.Code = 24 },
+			func(l *Layout) { l.Code = maxDim + 16 },
 			func(l *Layout) { l.Links = -1 },
 			func(l *Layout) { l.UpperLinks = maxLinks + 1 },
 			func(l *Layout) { l.ChunkShift = 9 },

@@ -2,8 +2,8 @@
 // mapped into memory: the code of its vector, the sequence in the log, and the adjacency of the graph. The file is derived
 // from the row log; whatever is wrong with it, it can be thrown away and built again.
 //
-// A code is bit planes: the first ones, the sketch, stand with what belongs to the code (Info) in the head of the row,
-// which a search reads of many rows; the other planes are the rest, which it reads of few.
+// The code of a row stands with what belongs to it (Info). Long codes have a sketch besides, with what belongs to that
+// (SketchInfo): a search reads the sketches of many rows and the codes of few.
 //
 // docs/format/columns.md describes the bytes.
 //

@@ -81,7 +81,7 @@ func checkTable(t *testing.T, heading string, encoded []byte, fields []field) {
 func TestDocumentedHeader(t *testing.T) {
 	h := Header{
 		Epoch: "the epoch", Shard: 0x11121314, CreatedAt: 0x2122232425262728, Space: 0x31323334, Generation: 0x41424344,
-		Layout: Layout{Dim: 30, Sketch: 16, Rest: 40, Links: 5, UpperLinks: 3, ChunkShift: 11, SlotShift: 7},
+		Layout: Layout{Dim: 30, Sketch: 16, Code: 48, Links: 5, UpperLinks: 3, ChunkShift: 11, SlotShift: 7},
 	}
 	h.Centre = centreOf(h.Layout)
 	b := appendHeader(nil, h)
@@ -96,7 +96,7 @@ func TestDocumentedHeader(t *testing.T) {
 		{"column generation", u32(0x41424344)},
 		{"dimension", u32(30)},
 		{"bytes of a sketch", u32(16)},
-		{"bytes of the rest", u32(40)},
+		{"bytes of a code", u32(48)},
 		{"words of a base-layer list", u32(5)},
 		{"words of an upper list", u32(3)},
 		{"log2 of the rows of a chunk", u32(11)},
@@ -152,7 +152,7 @@ func TestDocumentedSums(t *testing.T) {
 func TestDocumentedColumns(t *testing.T) {
 	l := small()
 	words := map[string]int64{
-		"R": 1 << l.ChunkShift, "S": 1 << l.SlotShift, "head": 64, "bytes of the rest": int64(l.Rest), "words of a base-layer list": int64(l.Links),
+		"R": 1 << l.ChunkShift, "S": 1 << l.SlotShift, "stride of sketches": 64, "stride of codes": 32, "words of a base-layer list": int64(l.Links),
 		"words of an upper list": int64(l.UpperLinks), "4": 4, "8": 8,
 	}
 	rows := tables(t, "\n## Chunk\n", 3)

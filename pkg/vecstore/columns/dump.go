@@ -189,10 +189,20 @@ func (d dumper) chunk(l Layout, chunk int, rows uint64) error {
 
 func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 	name := fmt.Sprintf("row %d ", row)
-	head := start + l.columnOffset(ColumnHeads) + i*int64(l.HeadStride())
-	padding := int64(l.HeadStride()) - int64(l.Sketch) - infoBytes
-	err := d.fields(head, []dumpField{
-		{int64(l.Sketch), plain(name + "sketch")}, {infoBytes, infoField(name)}, {padding, plain(name + "zero")},
+	if l.Sketch > 0 {
+		sketch := start + l.columnOffset(ColumnSketches) + i*int64(l.SketchStride())
+		padding := int64(l.SketchStride()) - int64(l.Sketch) - sketchInfoBytes
+		err := d.fields(sketch, []dumpField{
+			{int64(l.Sketch), plain(name + "sketch")}, {sketchInfoBytes, sketchInfoField(name)}, {padding, plain(name + "zero")},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	code := start + l.columnOffset(ColumnCodes) + i*int64(l.CodeStride())
+	padding := int64(l.CodeStride()) - int64(l.Code) - infoBytes
+	err := d.fields(code, []dumpField{
+		{int64(l.Code), plain(name + "code")}, {infoBytes, infoField(name)}, {padding, plain(name + "zero")},
 	})
 	if err != nil {
 		return err
@@ -202,7 +212,6 @@ func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 		size    int64
 		meaning func([]byte) string
 	}{
-		{ColumnRest, int64(l.Rest), plain(name + "rest")},
 		{ColumnSequences, sequenceBytes, u64Field(name + "sequence")},
 		{ColumnLinks, int64(l.Links) * wordBytes, u32Field(name + "links")},
 		{ColumnUpperIndex, wordBytes, u32Field(name + "upper index")},
@@ -218,12 +227,18 @@ func (d dumper) row(l Layout, start int64, row uint64, i int64) error {
 	return nil
 }
 
+func sketchInfoField(name string) func([]byte) string {
+	return func(b []byte) string {
+		float := func(at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
+		return fmt.Sprintf("%ssketch factor: %g, norm: %g", name, float(0), float(4))
+	}
+}
+
 func infoField(name string) func([]byte) string {
 	return func(b []byte) string {
 		float := func(at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
 		bound := func(at int) float32 { return Bound(binary.LittleEndian.Uint16(b[at:])).Float32() }
-		return fmt.Sprintf("%ssketch factor: %g, code factor: %g, norm: %g, missed: %g, rounded: %g",
-			name, float(0), float(4), float(8), bound(12), bound(14))
+		return fmt.Sprintf("%sfactor: %g, norm: %g, missed: %g, rounded: %g", name, float(0), float(4), bound(8), bound(10))
 	}
 }
 

@@ -52,17 +52,17 @@ func TestDumpOfLongCodes(t *testing.T) {
 	if at != headerBytes {
 		t.Errorf("%d bytes of the header are printed", at)
 	}
-	for _, dim := range []int{1, 300, 384, 3000} {
+	for _, dim := range []int{1, 300, 384, 784, 3000} {
 		mem := vfs.NewMem()
 		f, err := Create(mem, "a.col", header(layoutFor(dim, 5, 0)))
 		ok(t, err)
 		ok(t, f.Grow(1))
-		*f.Chunks().Info(0) = Info{Sketch: 0.5, Code: 1.5, Norm: 2.5, Missed: BoundOf(3.5), Rounded: BoundOf(0.75)}
+		*f.Chunks().Info(0) = Info{Factor: 1.5, Norm: 2.5, Missed: BoundOf(3.5), Rounded: BoundOf(0.75)}
 		f.State().Linking.Store(1)
 		ok(t, f.Close())
 		out, err := dumped(t, contentOf(t, mem, "a.col"))
 		ok(t, err)
-		if !strings.Contains(out, "row 0 sketch factor: 0.5, code factor: 1.5, norm: 2.5, missed: 3.5, rounded: 0.75") {
+		if !strings.Contains(out, "row 0 factor: 1.5, norm: 2.5, missed: 3.5, rounded: 0.75") {
 			t.Errorf("dimension %d:\n%s", dim, out)
 		}
 	}

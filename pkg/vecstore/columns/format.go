@@ -11,7 +11,7 @@ import (
 //
 //	header block, 65536 bytes
 //	   0    8  magic "ENGCOLS\n"
-//	   8    4  version, 2
+//	   8    4  version, 3
 //	  12    4  shard
 //	  16    8  creation time of the stream, Unix nanoseconds
 //	  24    4  space number
@@ -20,7 +20,7 @@ import (
 //	  96    4  column generation
 //	 100    4  dimension
 //	 104    4  bytes of a sketch
-//	 108    4  bytes of the rest
+//	 108    4  bytes of a code
 //	 112    4  words of a base-layer list
 //	 116    4  words of an upper list
 //	 120    4  log2 of the rows of a chunk
@@ -32,15 +32,15 @@ import (
 //	8192    …  centre: a f32 for each dimension, where they have room, then zero
 //
 //	chunk, of R rows, a multiple of 65536 bytes, each column at a multiple of 64
-//	  heads        R × (sketch, f32 sketch factor, f32 code factor, f32 norm, u16 missed, u16 rounded, zeros to a multiple of 64)
-//	  rest         R × bytes of the rest
+//	  sketches     R × (sketch, f32 factor, f32 norm, zeros to a multiple of 64), when there are sketches
+//	  codes        R × (code, f32 factor, f32 norm, u16 missed, u16 rounded, zeros to a multiple of 16)
 //	  sequences    R × u64
 //	  links        R × words of a base-layer list × u32
 //	  upper index  R × u32, when there are upper lists
 //	  upper lists  slots × words of an upper list × u32
 const (
 	magic      = "ENGCOLS\n"
-	version    = 2
+	version    = 3
 	maxEpoch   = 64
 	fixedBytes = 4096 // what never changes, with its checksum
 
@@ -127,7 +127,7 @@ func parseCentre(block []byte, h Header) ([]float32, error) {
 }
 
 func (l Layout) words() [7]uint32 {
-	return [7]uint32{uint32(l.Dim), uint32(l.Sketch), uint32(l.Rest), uint32(l.Links), uint32(l.UpperLinks), uint32(l.ChunkShift), uint32(l.SlotShift)}
+	return [7]uint32{uint32(l.Dim), uint32(l.Sketch), uint32(l.Code), uint32(l.Links), uint32(l.UpperLinks), uint32(l.ChunkShift), uint32(l.SlotShift)}
 }
 
 func (h Header) validate() error {
@@ -168,7 +168,7 @@ func parseHeader(b []byte) (Header, error) {
 		Space:      word(24),
 		Generation: word(96),
 		Layout: Layout{
-			Dim: int(word(100)), Sketch: int(word(104)), Rest: int(word(108)), Links: int(word(112)), UpperLinks: int(word(116)),
+			Dim: int(word(100)), Sketch: int(word(104)), Code: int(word(108)), Links: int(word(112)), UpperLinks: int(word(116)),
 			ChunkShift: uint(word(120)), SlotShift: uint(word(124)),
 		},
 	}
@@ -185,11 +185,11 @@ func (h Header) check(want Header) error {
 		return fmt.Errorf("%w: they are of epoch %s, shard %d, stream created at %d", ErrIdentity, h.Epoch, h.Shard, h.CreatedAt)
 	case h.Space != want.Space || h.Generation != want.Generation:
 		return fmt.Errorf("%w: they are generation %d of space %d", ErrIdentity, h.Generation, h.Space)
-	case h.Layout.Dim != want.Layout.Dim || h.Layout.Sketch != want.Layout.Sketch || h.Layout.Rest != want.Layout.Rest ||
+	case h.Layout.Dim != want.Layout.Dim || h.Layout.Sketch != want.Layout.Sketch || h.Layout.Code != want.Layout.Code ||
 		h.Layout.Links != want.Layout.Links || h.Layout.UpperLinks != want.Layout.UpperLinks:
 		l := h.Layout
-		return fmt.Errorf("%w: they have dimension %d, codes of %d and %d bytes, and lists of %d and %d words",
-			ErrIdentity, l.Dim, l.Sketch, l.Rest, l.Links, l.UpperLinks)
+		return fmt.Errorf("%w: they have dimension %d, sketches of %d bytes and codes of %d, and lists of %d and %d words",
+			ErrIdentity, l.Dim, l.Sketch, l.Code, l.Links, l.UpperLinks)
 	}
 	return nil
 }

@@ -21,12 +21,12 @@ func TestFaultsBecomeErrors(t *testing.T) {
 	ok(t, f.Settle(1))
 	ok(t, os.Truncate(path, small().chunkOffset(1)))
 	c := f.Chunks()
-	q := make([]int8, vector.PlaneQuerySize(30))
+	q := make([]int8, vector.U4QuerySize(30))
 	for name, call := range map[string]func() error{
 		"a read":  func() error { return errors.New(string(rune(c.Sketch(2000)[0]))) },
 		"a write": func() error { c.Links(2000)[0] = 1; return nil },
 		"a kernel": func() error {
-			vector.DotPlanesList(q, 8, 1, c.Heads, c.Shift(), c.HeadStride(), []uint32{3, 1500}, make([]int32, 2))
+			vector.DotU4List(q, 16, c.Codes, c.Shift(), c.CodeStride(), []uint32{3, 1500}, make([]int32, 2))
 			return nil
 		},
 		"a nested one": func() error {

@@ -15,7 +15,7 @@ import (
 
 // small is a layout with every column, chunks of 1,024 rows and a padding behind the last column.
 func small() Layout {
-	return Layout{Dim: 30, Sketch: 8, Rest: 24, Links: 5, UpperLinks: 3, ChunkShift: 10, SlotShift: 7}
+	return Layout{Dim: 30, Sketch: 32, Code: 16, Links: 5, UpperLinks: 3, ChunkShift: 10, SlotShift: 7}
 }
 
 func header(l Layout) Header {
@@ -126,12 +126,13 @@ func opened(t *testing.T, fsys vfs.FS, path string) *File {
 // fill writes all of a row, its sequence last.
 func fill(c *Chunks, row uint32) {
 	rng := rand.New(rand.NewPCG(uint64(row), 0))
-	for _, code := range [][]byte{c.Sketch(row), c.RestOf(row)} {
+	for _, code := range [][]byte{c.Sketch(row), c.Code(row)} {
 		for i := range code {
 			code[i] = byte(rng.Uint32())
 		}
 	}
-	*c.Info(row) = Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)}
+	*c.SketchInfo(row) = SketchInfo{Factor: rng.Float32(), Norm: 0.5}
+	*c.Info(row) = Info{Factor: rng.Float32(), Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)}
 	for i := range c.Links(row) {
 		c.Links(row)[i] = rng.Uint32()
 	}
@@ -147,16 +148,18 @@ func fill(c *Chunks, row uint32) {
 // holds tells whether a row is as fill left it.
 func holds(c *Chunks, row uint32) bool {
 	rng := rand.New(rand.NewPCG(uint64(row), 0))
-	if atomic.LoadUint64(c.Sequence(row)) != uint64(row)+100 || len(c.Sketch(row)) != 8 || len(c.RestOf(row)) != 24 {
+	if atomic.LoadUint64(c.Sequence(row)) != uint64(row)+100 || len(c.Sketch(row)) != 32 || len(c.Code(row)) != 16 {
 		return false
 	}
 	same := true
-	for _, code := range [][]byte{c.Sketch(row), c.RestOf(row)} {
+	for _, code := range [][]byte{c.Sketch(row), c.Code(row)} {
 		for _, v := range code {
 			same = same && v == byte(rng.Uint32())
 		}
 	}
-	same = same && *c.Info(row) == Info{Sketch: rng.Float32(), Code: 1.5, Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)} && len(c.Links(row)) == 5
+	same = same && *c.SketchInfo(row) == SketchInfo{Factor: rng.Float32(), Norm: 0.5}
+	same = same && *c.Info(row) == Info{Factor: rng.Float32(), Norm: float32(row), Missed: BoundOf(0.25), Rounded: BoundOf(0.5)}
+	same = same && len(c.Links(row)) == 5
 	for _, v := range c.Links(row) {
 		same = same && v == rng.Uint32()
 	}

@@ -10,9 +10,10 @@ import (
 type Layout struct {
 	// Dim is the dimension of the space.
 	Dim int
-	// Sketch is the bytes of the first bit planes of a row, which stand in front of its Info; Rest those of the planes that
-	// follow. Both are multiples of 8.
-	Sketch, Rest int
+	// Sketch is the bytes of the sketch of a row, in front of its SketchInfo: a multiple of 16, or 0 when there are none.
+	Sketch int
+	// Code is the bytes of the code of a row, in front of its Info: a multiple of 16.
+	Code int
 	// Links is the words of a base-layer list, its count included; 0 when there is no graph.
 	Links int
 	// UpperLinks is the words of a list in an upper layer, which takes one slot; 0 when there are none.
@@ -32,19 +33,20 @@ const (
 	maxLinks      = 1 << 12
 
 	chunkTarget = 16 << 20 // bytes of a chunk, to within a factor of the square root of two
-	codeAlign   = 8
+	codeAlign   = 16
 	columnAlign = 64
 
-	infoBytes     = 16
-	sequenceBytes = 8
-	wordBytes     = 4
+	sketchInfoBytes = 8
+	infoBytes       = 12
+	sequenceBytes   = 8
+	wordBytes       = 4
 )
 
 // LayoutFor chooses the layout of a space: chunks of about 16 MiB, of 1,024 to 65,536 rows. The arguments are as in
 // Layout. A list of upperLinks words is taken for M links and their count, and a row for one that is in 1/(M-1) upper
 // layers on average; a chunk has slots for half as many again.
-func LayoutFor(dim, sketch, rest, links, upperLinks int) Layout {
-	l := Layout{Dim: dim, Sketch: sketch, Rest: rest, Links: links, UpperLinks: upperLinks}
+func LayoutFor(dim, sketch, code, links, upperLinks int) Layout {
+	l := Layout{Dim: dim, Sketch: sketch, Code: code, Links: links, UpperLinks: upperLinks}
 	for l.ChunkShift = minChunkShift; l.ChunkShift < maxChunkShift; l.ChunkShift++ {
 		l.SlotShift = slotShift(l.ChunkShift, upperLinks)
 		// Twice the size is nearer to the target while this one is below 1/√2 of it.
@@ -72,8 +74,10 @@ func (l Layout) validate() error {
 	switch {
 	case l.Dim < 1 || l.Dim > maxDim:
 		return fmt.Errorf("a dimension of %d; it can be 1 to %d", l.Dim, maxDim)
-	case !isCode(l.Sketch) || !isCode(l.Rest):
-		return fmt.Errorf("codes of %d and %d bytes; they can be multiples of %d up to %d", l.Sketch, l.Rest, codeAlign, maxDim)
+	case l.Sketch != 0 && !isCode(l.Sketch):
+		return fmt.Errorf("sketches of %d bytes; they can be 0 and multiples of %d up to %d", l.Sketch, codeAlign, maxDim)
+	case !isCode(l.Code):
+		return fmt.Errorf("codes of %d bytes; they can be multiples of %d up to %d", l.Code, codeAlign, maxDim)
 	case l.Links < 0 || l.Links > maxLinks || l.UpperLinks < 0 || l.UpperLinks > maxLinks:
 		return fmt.Errorf("lists of %d and %d words; they can have 0 to %d", l.Links, l.UpperLinks, maxLinks)
 	case l.ChunkShift < minChunkShift || l.ChunkShift > maxChunkShift:
@@ -86,8 +90,17 @@ func (l Layout) validate() error {
 
 func isCode(n int) bool { return n >= codeAlign && n%codeAlign == 0 && n <= maxDim }
 
-// HeadStride is the bytes of a head: the sketch of a row and its Info, on as few cache lines as hold them.
-func (l Layout) HeadStride() int { return int(alignUp(int64(l.Sketch)+infoBytes, columnAlign)) }
+// SketchStride is the bytes of the sketch of a row and its SketchInfo, on as few cache lines as hold them; 0 when there are
+// no sketches.
+func (l Layout) SketchStride() int {
+	if l.Sketch == 0 {
+		return 0
+	}
+	return int(alignUp(int64(l.Sketch)+sketchInfoBytes, columnAlign))
+}
+
+// CodeStride is the bytes of the code of a row and its Info, with what is left free behind them.
+func (l Layout) CodeStride() int { return int(alignUp(int64(l.Code)+infoBytes, codeAlign)) }
 
 // ChunkRows is the number of rows of a chunk.
 func (l Layout) ChunkRows() uint32 { return 1 << l.ChunkShift }
@@ -97,8 +110,8 @@ type Column int
 
 // The columns, in the order in which they are in a chunk.
 const (
-	ColumnHeads Column = iota
-	ColumnRest
+	ColumnSketches Column = iota
+	ColumnCodes
 	ColumnSequences
 	ColumnLinks
 	ColumnUpperIndex
@@ -106,7 +119,7 @@ const (
 	columns
 )
 
-var columnNames = [columns]string{"heads", "rest", "sequences", "links", "upper index", "upper lists"}
+var columnNames = [columns]string{"sketches", "codes", "sequences", "links", "upper index", "upper lists"}
 
 func (c Column) String() string { return columnNames[c] }
 
@@ -114,10 +127,10 @@ func (c Column) String() string { return columnNames[c] }
 func (l Layout) columnBytes(c Column) int64 {
 	rows := int64(1) << l.ChunkShift
 	switch c {
-	case ColumnHeads:
-		return rows * int64(l.HeadStride())
-	case ColumnRest:
-		return rows * int64(l.Rest)
+	case ColumnSketches:
+		return rows * int64(l.SketchStride())
+	case ColumnCodes:
+		return rows * int64(l.CodeStride())
 	case ColumnSequences:
 		return rows * sequenceBytes
 	case ColumnLinks:

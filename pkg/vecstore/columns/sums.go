@@ -27,7 +27,7 @@ import (
 // which may be shorter.
 const (
 	sumsMagic   = "ENGCSUM\n"
-	sumsVersion = 2
+	sumsVersion = 3
 	sumsHeader  = 32
 	blockBytes  = 256 << 10
 )

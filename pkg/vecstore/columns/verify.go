@@ -81,7 +81,7 @@ func (f *File) Verify(ctx context.Context, threads int) error {
 	return nil
 }
 
-// Settle computes the checksums of the heads, rests and sequences of a chunk, in memory, so that VerifyBlock can find out
+// Settle computes the checksums of the sketches, codes and sequences of a chunk, in memory, so that VerifyBlock can find out
 // later whether they are still the same. The owner calls it for a chunk whose rows are all there, and again whenever it
 // has changed any of that.
 func (f *File) Settle(chunk int) error {

@@ -90,7 +90,7 @@ func TestVerifyNamesTheBlock(t *testing.T) {
 		20:    "the checksum of the header",
 		9000:  "the header block",
 		60000: "the header block",
-		l.chunkOffset(1) + l.columnOffset(ColumnRest) + 5: "block 0 of the rest of chunk 1",
+		l.chunkOffset(1) + l.columnOffset(ColumnCodes) + 5: "block 0 of the codes of chunk 1",
 	} {
 		dead := mem.Kill()
 		flip(t, dead, "a.col", at, 1)
@@ -254,7 +254,8 @@ func TestScrubber(t *testing.T) {
 		for i, change := range []func(){
 			func() { f.Chunks().Sketch(1030)[4]++ },
 			func() { f.Chunks().Info(1030).Norm++ },
-			func() { f.Chunks().RestOf(1030)[4]++ },
+			func() { f.Chunks().SketchInfo(1030).Norm++ },
+			func() { f.Chunks().Code(1030)[4]++ },
 			func() { *f.Chunks().Sequence(1030)++ },
 		} {
 			change()

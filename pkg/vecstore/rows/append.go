@@ -244,7 +244,7 @@ func (l *Log) create() (*file, error) {
 		return nil, fmt.Errorf("all %d ids of files are used up", maxID)
 	}
 	f := &file{fsys: l.fsys, dir: l.dir, id: id, windows: newWindows(l.opt.Maps)}
-	f.holds.Store(1)
+	f.begin()
 	err := f.make(l.src, &l.opt.HashKey)
 	if err == nil {
 		return f, nil

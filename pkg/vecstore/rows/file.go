@@ -24,7 +24,7 @@ type file struct {
 	length  int64
 	entries uint32
 
-	holds   atomic.Int64
+	holds
 	retired atomic.Bool
 
 	windows *windows
@@ -33,22 +33,9 @@ type file struct {
 func (f *file) segPath() string { return filepath.Join(f.dir, segmentName(f.id)) }
 func (f *file) idxPath() string { return filepath.Join(f.dir, indexName(f.id)) }
 
-// hold keeps the file open, and tells whether it still was.
-func (f *file) hold() bool {
-	for {
-		n := f.holds.Load()
-		if n == 0 {
-			return false
-		}
-		if f.holds.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
 // release ends a hold. Only the last one has an error to return.
 func (f *file) release() error {
-	if f.holds.Add(-1) > 0 {
+	if !f.end() {
 		return nil
 	}
 	err := errors.Join(f.windows.close(), f.seg.Close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -290,6 +291,9 @@ func (d disk) equal(o disk) bool {
 	return maps.EqualFunc(d.files, o.files, bytes.Equal) && slices.Equal(d.list, o.list)
 }
 
+// namedTwice is a message about a file that is in one about a file: "rows-1.seg: … rows-1.seg is …".
+var namedTwice = regexp.MustCompile(`rows-\d+\.\w+: .*rows-\d+\.\w+`)
+
 // wantRefused checks that a disk cannot be opened, for one of the reasons, and that nothing of it is changed.
 func wantRefused(t testing.TB, d disk, mode Mode, reasons ...error) {
 	t.Helper()
@@ -301,6 +305,9 @@ func wantRefused(t testing.TB, d disk, mode Mode, reasons ...error) {
 	}
 	if !slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) }) {
 		t.Fatalf("Open = %v, want an error that is one of %v", err, reasons)
+	}
+	if said := namedTwice.FindString(err.Error()); said != "" {
+		t.Fatalf("Open = %v, which says of one file what is said of another: %s", err, said)
 	}
 	if !w.disk().equal(d) {
 		t.Fatalf("Open = %v, and changed what is on the disk", err)

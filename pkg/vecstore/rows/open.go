@@ -26,7 +26,7 @@ func Open(fsys vfs.FS, dir string, src Source, opt Options) (*Log, Recovery, err
 	o := &opener{fsys: fsys, dir: dir, src: src, opt: &opt, list: opt.Segments, out: Recovery{Mode: opt.Mode}}
 	l, err := o.open()
 	if err != nil {
-		return nil, Recovery{}, errors.Join(fmt.Errorf("opening the row log in %s: %w", dir, err), o.close())
+		return nil, Recovery{}, errors.Join(fmt.Errorf("opening the row log: %w", err), o.close())
 	}
 	return l, o.out, nil
 }
@@ -163,7 +163,7 @@ func (o *opener) log() *Log {
 	l := &Log{fsys: o.fsys, dir: o.dir, src: o.src, opt: *o.opt, nextID: o.opt.NextID, sealed: o.sealed}
 	t := &table{byID: map[uint32]*file{}}
 	for i, f := range o.files {
-		f.holds.Store(1)
+		f.begin()
 		f.windows = newWindows(o.opt.Maps)
 		f.windows.grown(f.length)
 		t.order = append(t.order, f.file)

@@ -10,7 +10,7 @@ import (
 // isTorn returns ErrCorrupt when something tells that the bytes at a spot had been durable.
 func (o *opener) isTorn(bad spot) error {
 	if s := o.sealedSpot(); bad.before(s) {
-		return fmt.Errorf("%w: %s is bad at %d, below the %d of %s that had been durable when the log was closed",
+		return fmt.Errorf("%w: %s has no whole record at %d, though the manifest says that all up to %d in %s was durable",
 			ErrCorrupt, segmentName(o.list[bad.index].ID), bad.offset, s.offset, segmentName(o.list[s.index].ID))
 	}
 	for i := bad.index; i < len(o.list); i++ {
@@ -58,8 +58,8 @@ func (o *opener) durableBehind(f *opened, bad spot) error {
 		if !ok || !bad.before(s) {
 			return nil
 		}
-		return fmt.Errorf("%w: %s is bad at %d, and the checkpoint of %s at %d says that it had been durable",
-			ErrCorrupt, segmentName(o.list[bad.index].ID), bad.offset, segmentName(f.id), at)
+		return fmt.Errorf("%w: %s has no whole record at %d, though the checkpoint at %d in %s says that it was durable",
+			ErrCorrupt, segmentName(o.list[bad.index].ID), bad.offset, at, segmentName(f.id))
 	})
 }
 
@@ -74,7 +74,7 @@ func (o *opener) lastVouched() (limit spot, err error) {
 		}
 		limit, err := o.vouchedIn(f, i)
 		if err = errors.Join(err, f.seg.Close()); err != nil {
-			return spot{}, fmt.Errorf("%s: %w", segmentName(f.id), err)
+			return spot{}, err
 		}
 		if s := o.sealedSpot(); limit.before(s) {
 			limit = s
@@ -96,7 +96,7 @@ func (o *opener) vouchedIn(f *opened, i int) (limit spot, err error) {
 	for o.reader.reset(f.seg, segmentHeader, end); ; {
 		rec, at, err := o.reader.next()
 		if err != nil {
-			return spot{}, err
+			return spot{}, fmt.Errorf("%s: %w", segmentName(f.id), err)
 		}
 		if rec == nil {
 			return limit, o.durableBehind(f, spot{i, at})

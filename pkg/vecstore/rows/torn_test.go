@@ -364,3 +364,20 @@ func TestClosedSegmentThatIsLonger(t *testing.T) {
 		}
 	}
 }
+
+// What is said of damage names the place, and who vouches for it, whether the log was closed or its process killed.
+func TestWhatIsSaidOfDamage(t *testing.T) {
+	good := filledDisk(t, 3)
+	const said = "opening the row log: corrupt file of the store: rows-00000002.seg "
+	for want, bad := range map[string]disk{
+		"is missing": good.with(segmentName(2), nil),
+		"has no whole record at 128, though the checkpoint at 312 in rows-00000002.seg says that it was durable": good.flipped(segmentName(2), segmentHeader+20, 1),
+		"has no whole record at 456, though the checkpoint at 264 in rows-00000003.seg says that it was durable": good.with(segmentName(2), good.files[segmentName(2)][:500]),
+	} {
+		w := bad.world(t, 0)
+		_, _, err := Open(w.fs, testDir, testSource, w.options(Verified))
+		if err == nil || err.Error() != said+want {
+			t.Errorf("Open = %v, want %s%s", err, said, want)
+		}
+	}
+}

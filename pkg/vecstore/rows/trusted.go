@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 )
 
 // trusted replays the index alone, and what the last segment has behind it. Whatever does not fit makes it a verified open.
@@ -51,12 +52,17 @@ func (o *opener) readIndexes() (tail, error) {
 			return t, fmt.Errorf("%s: %w", indexName(s.ID), err)
 		}
 	}
+	if n := len(o.files); n > 0 {
+		return t, o.durableBehind(o.files[n-1], spot{n - 1, o.files[n-1].length})
+	}
 	return t, nil
 }
 
 // openIndex opens the index of a segment, and checks its header.
 func (o *opener) openIndex(f *opened) (err error) {
-	if f.idx, err = o.fsys.Open(f.idxPath()); err != nil {
+	if f.idx, err = o.fsys.Open(f.idxPath()); errors.Is(err, fs.ErrNotExist) {
+		return errNoIndex
+	} else if err != nil {
 		return err
 	}
 	var header [indexEntry]byte
@@ -68,6 +74,9 @@ func (o *opener) openIndex(f *opened) (err error) {
 	}
 	return nil
 }
+
+// errNoIndex is in place of an error that has the name of the file once more.
+var errNoIndex = errors.New("it is missing")
 
 func (o *opener) readClosed(f *opened, s Segment) error {
 	size, err := f.idx.Size()
@@ -121,8 +130,7 @@ func (o *opener) readLast(f *opened, s Segment) (t tail, err error) {
 	if f.length < s.Length {
 		return t, fmt.Errorf("%w: its records end at %d, and were durable up to %d", ErrCorrupt, f.length, s.Length)
 	}
-	bad := spot{len(o.files) - 1, f.length}
-	return t, o.durableBehind(f, bad)
+	return t, nil
 }
 
 // wholeRecords takes the entries of a forget off whose last ones were not written: they are made again from its record.

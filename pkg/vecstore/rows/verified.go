@@ -31,9 +31,14 @@ func (o *opener) verified() error {
 		if i == limit.index {
 			upTo = limit.offset
 		}
-		end, whole, err := o.verifySegment(i, upTo)
+		f, err := o.openFile(i)
 		if err != nil {
-			return fmt.Errorf("%s: %w", segmentName(o.list[i].ID), err)
+			return err
+		}
+		o.files = append(o.files, f)
+		end, whole, err := o.verifySegment(f, i, upTo)
+		if err != nil {
+			return fmt.Errorf("%s: %w", segmentName(f.id), err)
 		}
 		if !whole {
 			cut = spot{i, end}
@@ -54,7 +59,7 @@ func (o *opener) verified() error {
 	}
 	for i, f := range o.files {
 		if err := o.finish(f, i == len(o.files)-1); err != nil {
-			return fmt.Errorf("repairing %s: %w", indexName(f.id), err)
+			return fmt.Errorf("mending %s and its index: %w", segmentName(f.id), err)
 		}
 	}
 	return nil
@@ -97,12 +102,7 @@ func (o *opener) vouchAgain() error {
 
 // verifySegment replays one segment up to an offset. It returns where the good records end, and whether that is the offset
 // or the end of the segment.
-func (o *opener) verifySegment(i int, upTo int64) (end int64, whole bool, err error) {
-	f, err := o.openFile(i)
-	if err != nil {
-		return 0, false, err
-	}
-	o.files = append(o.files, f)
+func (o *opener) verifySegment(f *opened, i int, upTo int64) (end int64, whole bool, err error) {
 	s, last := o.list[i], i == len(o.list)-1
 	end = max(min(f.size, MaxSegment), s.Length)
 	if !last {

@@ -15,7 +15,9 @@ import (
 // large log is not all of the machine's.
 const (
 	windowBytes = 4 << 20 // a multiple of vfs.PageSize
-	// windowReads is how many reads a window must have seen between two coolings to be mapped.
+	// windowReads is how many reads a window must have seen between two coolings to be mapped, where there is room for all;
+	// where there is room for a part, the others are as many times more. So a log that is read everywhere alike, and has
+	// hardly any of its records in what could be mapped, does not take memory for it.
 	windowReads = 256
 )
 
@@ -24,13 +26,16 @@ type Maps struct {
 	window int64 // bytes of a window
 	limit  int64
 	bytes  atomic.Int64
+	whole  atomic.Int64  // bytes of all windows that could be mapped
 	now    atomic.Uint32 // the time of the last cooling, in coolingUnit
 }
 
-// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how long they stay.
+// coolingUnit is in what the time is counted of windows that are not used, and idleUnits for how many of them they stay beside
+// the one that they were read in. That one began up to a unit before, and it takes until the next cooling: where there is one
+// every few seconds, a window stays for half a minute, and not for more than one.
 const (
 	coolingUnit = 10 * time.Second
-	idleUnits   = 6
+	idleUnits   = 4
 )
 
 // NewMaps allows so many bytes.
@@ -55,6 +60,11 @@ func (m *Maps) take() bool {
 
 func (m *Maps) give() { m.bytes.Add(-m.window) }
 
+// reads is how many a window must have seen to be mapped.
+func (m *Maps) reads() uint32 {
+	return windowReads * uint32(max(1, m.whole.Load()/max(m.limit, m.window)))
+}
+
 // windows are those of a segment.
 type windows struct {
 	maps *Maps
@@ -72,8 +82,8 @@ type window struct {
 type mapped struct {
 	vfs.Mapping
 	start unsafe.Pointer // of its bytes, for hints alone: it stays when they have gone
-	holds atomic.Int64
-	used  atomic.Uint32 // when it was read last
+	holds
+	used atomic.Uint32 // when it was read last
 }
 
 // newWindows returns those of a segment; nil, of which nothing is mapped, without a Maps.
@@ -90,8 +100,9 @@ func (w *windows) grown(length int64) {
 		return
 	}
 	n := uint32(min(length/w.maps.window, int64(len(w.all))))
-	if n > w.complete.Load() {
+	if before := w.complete.Load(); n > before {
 		w.complete.Store(n)
+		w.maps.whole.Add(int64(n-before) * w.maps.window)
 	}
 }
 
@@ -136,7 +147,7 @@ func (w *windows) prefetch(n int, offset int64) {
 
 // enter counts a read of a window that is not mapped, and maps it if there were enough of them and there is room.
 func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
-	if win.reads.Add(1) != windowReads || !w.maps.take() {
+	if n := win.reads.Add(1); n%windowReads != 0 || n < w.maps.reads() || !w.maps.take() {
 		return nil
 	}
 	mapping, err := seg.Map(i*w.maps.window, w.maps.window)
@@ -145,7 +156,7 @@ func (w *windows) enter(win *window, seg vfs.File, i int64) *mapped {
 		return nil
 	}
 	m := &mapped{Mapping: mapping, start: unsafe.Pointer(unsafe.SliceData(mapping.Bytes()))}
-	m.holds.Store(1)
+	m.begin()
 	m.used.Store(w.maps.now.Load())
 	if !win.mapped.CompareAndSwap(nil, m) {
 		// Counting began anew meanwhile, and another read mapped it too.
@@ -180,6 +191,7 @@ func (w *windows) close() (err error) {
 	if w == nil {
 		return nil
 	}
+	w.maps.whole.Add(-int64(w.complete.Load()) * w.maps.window)
 	for i := range w.all {
 		if m := w.all[i].mapped.Swap(nil); m != nil {
 			err = errors.Join(err, m.release(w.maps))
@@ -188,29 +200,16 @@ func (w *windows) close() (err error) {
 	return err
 }
 
-// hold keeps the memory, and tells whether it still was there.
-func (m *mapped) hold() bool {
-	for {
-		n := m.holds.Load()
-		if n == 0 {
-			return false
-		}
-		if m.holds.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
 func (m *mapped) release(maps *Maps) error {
-	if m.holds.Add(-1) > 0 {
+	if !m.end() {
 		return nil
 	}
 	maps.give()
 	return m.Unmap()
 }
 
-// Cool lets go of what is mapped and has not been read for a minute. It is called every few seconds, while nothing else is
-// known of the time.
+// Cool lets go of what is mapped and has not been read for half a minute to a minute. It is called every few seconds: nothing
+// else is known of the time.
 func (l *Log) Cool(now time.Time) (err error) {
 	t := l.files.Load()
 	if t == nil || l.opt.Maps == nil {

@@ -103,7 +103,7 @@ func TestWindows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range windowReads + 1 {
+		for range maps.reads() + 1 {
 			wantLarge(t, l, refs[2], 2)
 		}
 		if want := min(limit, 1) * maps.window; maps.Bytes() != want {
@@ -112,6 +112,40 @@ func TestWindows(t *testing.T) {
 		if err := l.Close(); err != nil || maps.Bytes() != 0 {
 			t.Errorf("%d bytes are mapped after Close: %v", maps.Bytes(), err)
 		}
+	}
+}
+
+// Where there is room for a part of the windows alone, only those that are read more often than the others are mapped.
+func TestWindowsThatAreReadAlike(t *testing.T) {
+	maps := newTestMaps(3)
+	w := onDisk(t, 400_000, maps)
+	l, _ := w.open(Verified)
+	const last = 500
+	refs := fillLarge(t, l, last)
+	window := func(sequence uint64) [2]int64 {
+		return [2]int64{int64(refs[sequence].File()), refs[sequence].Offset() / maps.window}
+	}
+	seen := map[[2]int64]bool{}
+	for sequence := uint64(2); sequence <= last; sequence++ {
+		if seen[window(sequence)] {
+			continue
+		}
+		seen[window(sequence)] = true
+		for range 2 * windowReads {
+			wantLarge(t, l, refs[sequence], sequence)
+		}
+	}
+	if maps.Bytes() != 0 {
+		t.Errorf("%d bytes are mapped of %d windows that are read alike", maps.Bytes(), len(seen))
+	}
+	for range maps.reads() + 1 {
+		wantLarge(t, l, refs[2], 2)
+	}
+	if maps.Bytes() != maps.window {
+		t.Errorf("%d bytes are mapped when one window is read most", maps.Bytes())
+	}
+	if err := l.Close(); err != nil || maps.whole.Load() != 0 {
+		t.Errorf("%d bytes could be mapped after Close: %v", maps.whole.Load(), err)
 	}
 }
 

@@ -83,7 +83,9 @@ type ObserveRequest struct {
 	// a request of several has the write id `<key>/<i>`. Empty means that the gateway mints one.
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// How long to wait for the acknowledgement, in milliseconds; 0 means the gateway's own limit.
-	DeadlineMs    uint32 `protobuf:"varint,4,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	DeadlineMs uint32 `protobuf:"varint,4,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// The space, where neither a subject nor a path names it; else empty, or equal to what they name.
+	Space         string `protobuf:"bytes,5,opt,name=space,proto3" json:"space,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +146,13 @@ func (x *ObserveRequest) GetDeadlineMs() uint32 {
 		return x.DeadlineMs
 	}
 	return 0
+}
+
+func (x *ObserveRequest) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
 }
 
 // ObserveResponse has one result for each observation of the request, in the same order.
@@ -758,13 +767,14 @@ var File_engram_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17engram/v1/gateway.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xdc\x01\n" +
+	"\x17engram/v1/gateway.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xf2\x01\n" +
 	"\x0eObserveRequest\x12:\n" +
 	"\fobservations\x18\x01 \x03(\v2\x16.engram.v1.ObservationR\fobservations\x12D\n" +
 	"\x0facknowledgement\x18\x02 \x01(\x0e2\x1a.engram.v1.AcknowledgementR\x0facknowledgement\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12\x1f\n" +
 	"\vdeadline_ms\x18\x04 \x01(\rR\n" +
-	"deadlineMs\"E\n" +
+	"deadlineMs\x12\x14\n" +
+	"\x05space\x18\x05 \x01(\tR\x05space\"E\n" +
 	"\x0fObserveResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.engram.v1.ObserveResultR\aresults\"\xa1\x01\n" +
 	"\rObserveResult\x12\x0e\n" +

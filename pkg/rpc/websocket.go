@@ -1,0 +1,86 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/coder/websocket"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/session"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// webSocket serves streams: a frame is a message, JSON in text and protobuf in binary ones, and is answered in kind.
+func webSocket(sessions *session.Manager) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return // the library has answered
+		}
+		conn.SetReadLimit(maxMessage)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		s := &socket{conn: conn, ctx: ctx}
+		s.format.Store(uint32(wire.JSON))
+		_ = sessions.Serve(ctx, s) // the client was told
+		_ = conn.CloseNow()        // does nothing where it is closed
+	})
+}
+
+// socket is a WebSocket as a session has it.
+type socket struct {
+	conn   *websocket.Conn
+	ctx    context.Context
+	format atomic.Uint32
+}
+
+func (s *socket) Recv() (*api.ObserveStreamRequest, error) {
+	kind, body, err := s.conn.Read(s.ctx)
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxMessage)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := wire.JSON
+	if kind == websocket.MessageBinary {
+		f = wire.Protobuf
+	}
+	s.format.Store(uint32(f))
+	in, refused := wire.DecodeFrame(f, body)
+	if refused != nil {
+		return nil, refused
+	}
+	return in, nil
+}
+
+func (s *socket) Send(out *api.ObserveStreamResponse) error {
+	f, kind := wire.Format(s.format.Load()), websocket.MessageText
+	if f == wire.Protobuf {
+		kind = websocket.MessageBinary
+	}
+	body, refused := wire.EncodeFrame(f, out)
+	if refused != nil {
+		return refused
+	}
+	return s.conn.Write(s.ctx, kind, body)
+}
+
+// maxReason is the longest reason that a close frame can carry, in bytes.
+const maxReason = 123
+
+func (s *socket) Finish(why *wire.Error) {
+	code, reason := websocket.StatusNormalClosure, ""
+	if why != nil {
+		code, reason = websocket.StatusCode(why.Close()), why.Error()
+	}
+	if len(reason) > maxReason {
+		reason = string(why.Code)
+	}
+	_ = s.conn.Close(code, reason) // a client that is gone does not need it
+}
+
+func (s *socket) Abort() { _ = s.conn.CloseNow() }
