@@ -35,7 +35,7 @@ func decode(subject string, data []byte, definition func(string) (vecstore.Defin
 		ev.Definition, err = definitionOf(e.Define)
 	case *api.LogEvent_Forget:
 		named, high = e.Forget.GetSpace(), true
-		ev.Kind, ev.IDs = vecstore.KindForget, e.Forget.GetIds()
+		ev.Kind, ev.IDs, ev.Filter = vecstore.KindForget, e.Forget.GetIds(), e.Forget.GetFilter()
 	case *api.LogEvent_Drop:
 		named = e.Drop.GetSpace()
 		ev.Kind, ev.Generation = vecstore.KindDrop, e.Drop.GetGeneration()

@@ -139,9 +139,11 @@ func (*LogEvent_Drop) isLogEvent_Event() {}
 
 // ForgetEvent removes observations of a space whose stream sequence is below its own.
 type ForgetEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Space         string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
-	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Ids   []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// A CEL expression, in place of ids: what matches it.
+	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +190,13 @@ func (x *ForgetEvent) GetIds() []string {
 		return x.Ids
 	}
 	return nil
+}
+
+func (x *ForgetEvent) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
 }
 
 // DropEvent ends a generation of a space: everything of it below its own stream sequence.
@@ -334,10 +343,11 @@ const file_engram_v1_log_proto_rawDesc = "" +
 	"\x06define\x18\x02 \x01(\v2\x1a.engram.v1.SpaceDefinitionH\x00R\x06define\x120\n" +
 	"\x06forget\x18\x03 \x01(\v2\x16.engram.v1.ForgetEventH\x00R\x06forget\x12*\n" +
 	"\x04drop\x18\x04 \x01(\v2\x14.engram.v1.DropEventH\x00R\x04dropB\a\n" +
-	"\x05event\"5\n" +
+	"\x05event\"M\n" +
 	"\vForgetEvent\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
-	"\x03ids\x18\x02 \x03(\tR\x03ids\"A\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\"A\n" +
 	"\tDropEvent\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x1e\n" +
 	"\n" +
