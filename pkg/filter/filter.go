@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/google/cel-go/cel"
@@ -19,8 +18,6 @@ import (
 const (
 	// MaxCost is what deciding about one observation may cost.
 	MaxCost = 20_000
-	// hopeless is the cost that no expression may be able to reach, however unlikely that is.
-	hopeless = 1 << 30
 	// cached is how many expressions a Compiler keeps.
 	cached = 256
 	// maxDepth is how deeply an expression may be nested.
@@ -108,6 +105,13 @@ func (c *Compiler) Compile(source string) (*Filter, error) {
 	return f, nil
 }
 
+// Len returns how many expressions are kept.
+func (c *Compiler) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used.Len()
+}
+
 func (c *Compiler) compile(source string) (_ *Filter, err error) {
 	if len(source) > event.MaxFilter {
 		return nil, &Error{Message: fmt.Sprintf("has %d bytes; it can have up to %d", len(source), event.MaxFilter)}
@@ -127,8 +131,8 @@ func (c *Compiler) compile(source string) (_ *Filter, err error) {
 	if err != nil {
 		return nil, &Error{Message: fmt.Sprintf("cannot be estimated: %v", err)}
 	}
-	if cost.Min > MaxCost || cost.Max > hopeless && cost.Max != math.MaxUint64 || cost.Max == math.MaxUint64 {
-		return nil, &Error{Costly: true, Message: fmt.Sprintf("costs %d to %d for an observation, and may cost %d; look at less of it", cost.Min, cost.Max, MaxCost)}
+	if cost.Min > MaxCost {
+		return nil, &Error{Costly: true, Message: fmt.Sprintf("costs %d or more for an observation, and may cost %d; look at less of it", cost.Min, MaxCost)}
 	}
 	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if cost.Max > MaxCost {

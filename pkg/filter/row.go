@@ -152,7 +152,7 @@ func (m metadata) Find(key ref.Val) (ref.Val, bool) {
 		if string(key) == string(name) {
 			found = valueOf(value)
 		}
-		return true
+		return found == nil
 	})
 	return found, found != nil
 }
