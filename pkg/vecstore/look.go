@@ -3,9 +3,9 @@ package vecstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -143,24 +143,33 @@ func (s *Shard) lookColumns(_ context.Context, name string, f *Forgotten) (Found
 // lookFiles searches all bytes on the disk for the traces, as they are there: what is compressed is looked at as records.
 func (s *Shard) lookFiles(ctx context.Context, _ string, f *Forgotten) (Found, error) {
 	found := Found{Place: "files"}
-	aside, err := filepath.Glob(s.dir + ".aside*")
-	if err != nil {
+	parent, base := filepath.Split(filepath.Clean(s.dir))
+	beside, err := s.opt.FS.List(filepath.Clean(parent))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}
-	if len(aside) > 0 {
+	dirs := []string{s.dir}
+	for _, name := range beside {
+		if strings.HasPrefix(name, base+dirAside) {
+			dirs = append(dirs, filepath.Join(parent, name))
+		}
+	}
+	if len(dirs) > 1 {
 		found.Note = "directories that were set aside are among them; remove those with a find by hand"
 	}
-	for _, dir := range append([]string{s.dir}, aside...) {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if os.IsNotExist(err) || err == nil && !d.Type().IsRegular() {
-				return nil // it was removed meanwhile
+	for _, dir := range dirs {
+		names, err := s.opt.FS.List(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return found, err
+		}
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			n, hit, err := s.searchFile(ctx, path, f.Traces)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed meanwhile
 			}
 			if err != nil {
-				return err
-			}
-			n, hit, err := search(ctx, path, f.Traces)
-			if os.IsNotExist(err) {
-				return nil
+				return found, err
 			}
 			found.Items++
 			found.Bytes += n
@@ -168,45 +177,43 @@ func (s *Shard) lookFiles(ctx context.Context, _ string, f *Forgotten) (Found, e
 				found.Found++
 				found.Note = strings.TrimPrefix(found.Note+"; "+path, "; ")
 			}
-			return err
-		})
-		if err != nil && !os.IsNotExist(err) {
-			return found, err
 		}
 	}
 	return found, nil
 }
 
-// search looks for traces in a file.
-func search(ctx context.Context, path string, traces [][]byte) (n int64, hit bool, err error) {
-	if len(traces) == 0 {
-		return 0, false, nil
+// searchFile looks for traces in a file.
+func (s *Shard) searchFile(ctx context.Context, path string, traces [][]byte) (n int64, hit bool, err error) {
+	info, err := s.opt.FS.Stat(path)
+	if err != nil || info.IsDir() || len(traces) == 0 {
+		return 0, false, err
 	}
-	longest := 0
-	for _, t := range traces {
-		longest = max(longest, len(t))
-	}
-	file, err := os.Open(path)
+	file, err := s.opt.FS.Open(path)
 	if err != nil {
 		return 0, false, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
+	longest := 0
+	for _, t := range traces {
+		longest = max(longest, len(t))
+	}
 	buf := make([]byte, 1<<20+longest)
-	kept := 0
-	for ctx.Err() == nil {
-		got, err := io.ReadFull(file, buf[kept:])
+	for kept := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return n, false, err
+		}
+		got, err := file.ReadAt(buf[kept:], n)
 		n += int64(got)
 		b := buf[:kept+got]
 		if slices.ContainsFunc(traces, func(t []byte) bool { return len(t) > 0 && bytes.Contains(b, t) }) {
 			return n, true, nil
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return n, false, nil
-		}
-		if err != nil {
+		if got == 0 || err != nil {
+			if err == io.EOF {
+				err = nil
+			}
 			return n, false, err
 		}
 		kept = copy(buf, b[max(0, len(b)-longest+1):])
 	}
-	return n, false, ctx.Err()
 }
