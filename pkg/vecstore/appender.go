@@ -48,7 +48,7 @@ func (a *Appender) Add(e *Event) error {
 		return fmt.Errorf("%w %q: the log holds no definition of it before sequence %d", ErrUnknownSpace, e.Space, e.Sequence)
 	}
 	rec := rows.Record{Kind: rows.Kind(e.Kind), Space: sp.number, Sequence: e.Sequence, Published: e.Published}
-	ids := e.IDs
+	ids := e.rest
 	if e.Kind == KindObserve {
 		if len(e.Vector) != 4*sp.codec.dim {
 			return fmt.Errorf("%w: space %q has dimension %d, the embedding of %q has %d",
@@ -60,7 +60,7 @@ func (a *Appender) Add(e *Event) error {
 		}
 		rec.Expires, rec.Encoding, rec.Vector, rec.Body = e.ExpiresAt, sp.codec.encoding(), e.stored, e.Body
 		ids = []string{e.ID}
-	} else if ids = e.rest; len(ids) == 0 {
+	} else if len(ids) == 0 {
 		return nil
 	}
 	if err := a.add(e, &rec, ids...); err != nil {
