@@ -60,8 +60,10 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 				return nil, refused
 			}
 		}
+	} else if req.GetFilter() != "" {
+		ev = &api.LogEvent{Event: &api.LogEvent_ForgetMatching{ForgetMatching: &api.ForgetMatchingEvent{Space: space, Filter: req.GetFilter()}}}
 	} else {
-		ev = &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: space, Ids: req.GetIds(), Filter: req.GetFilter()}}}
+		ev = &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: space, Ids: req.GetIds()}}}
 	}
 	out, refused := g.append(ctx, space, writeID, ev, deadline)
 	if refused != nil {

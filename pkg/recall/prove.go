@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -143,12 +145,27 @@ func (p *proof) compact(ctx context.Context, workers []string) {
 func (p *proof) meant(data []byte) (meant, named bool) {
 	ev := new(api.LogEvent)
 	if proto.Unmarshal(data, ev) != nil {
-		return false, false
+		return p.resembles(data), false
 	}
 	if o := ev.GetObserve(); o != nil {
 		return p.req.GetAll() || p.ids[o.GetId()], false
 	}
 	return false, slices.ContainsFunc(ev.GetForget().GetIds(), func(id string) bool { return p.ids[id] })
+}
+
+// resembles tells whether bytes that are no event, such as what the quarantine has cut off, hold an id as an observation does,
+// or what must not be found.
+func (p *proof) resembles(data []byte) bool {
+	if p.req.GetAll() {
+		return true
+	}
+	for id := range p.ids {
+		field := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), id)
+		if bytes.Contains(data, field) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.req.GetTraces(), func(t []byte) bool { return bytes.Contains(data, t) })
 }
 
 func (p *proof) quarantined(data []byte) (meant, named bool) {

@@ -16,8 +16,8 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
-func forgetEvent(filter string, ids ...string) *api.LogEvent {
-	return &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: "a", Filter: filter, Ids: ids}}}
+func forgetMatching(space, filter string) *api.LogEvent {
+	return &api.LogEvent{Event: &api.LogEvent_ForgetMatching{ForgetMatching: &api.ForgetMatchingEvent{Space: space, Filter: filter}}}
 }
 
 // version is an observation as the model has it.
@@ -61,14 +61,14 @@ func TestForgetByFilterInOrder(t *testing.T) {
 			switch rng.IntN(12) {
 			case 0: // all with a number from low to low + 20
 				low := rng.IntN(80)
-				events = append(events, forgetEvent(fmt.Sprintf("metadata.n >= %d && metadata.n < %d", low, low+20)))
+				events = append(events, forgetMatching("a", fmt.Sprintf("metadata.n >= %d && metadata.n < %d", low, low+20)))
 				for id, v := range model {
 					if v.n >= low && v.n < low+20 {
 						kill(id)
 					}
 				}
 			case 1:
-				events = append(events, forgetEvent("", id))
+				events = append(events, &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: "a", Ids: []string{id}}}})
 				if _, ok := model[id]; ok {
 					kill(id)
 				}
@@ -139,8 +139,8 @@ func TestForgetsThatCannotBeDecided(t *testing.T) {
 	}
 	w.publish(e)
 	last := w.publish(
-		forgetEvent("nobody > 1"), forgetEvent(`metadata.all(a, metadata.all(b, metadata.all(c, a + b + c != "")))`), observe("a", "y", 0, 1, 0),
-		&api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: "b", Filter: "true"}}},
+		forgetMatching("a", "nobody > 1"), forgetMatching("a", `metadata.all(a, metadata.all(b, metadata.all(c, a + b + c != "")))`), observe("a", "y", 0, 1, 0),
+		forgetMatching("b", "true"), forgetMatching("a", ""),
 	)
 	c.reach(t, last)
 	if n := w.count("a"); n != 2 {
@@ -150,7 +150,7 @@ func TestForgetsThatCannotBeDecided(t *testing.T) {
 	for _, p := range w.quarantine() {
 		reasons = append(reasons, p.GetReason())
 	}
-	if got, want := strings.Join(reasons, " "), fmt.Sprint(wire.CodeFilterInvalid, " ", wire.CodeFilterCostly, " ", wire.CodeUnknownSpace); got != want {
+	if got, want := strings.Join(reasons, " "), fmt.Sprint(wire.CodeFilterInvalid, " ", wire.CodeFilterCostly, " ", wire.CodeUnknownSpace, " ", wire.CodeMalformed); got != want {
 		t.Errorf("the quarantine has %q, want %q", got, want)
 	}
 	if code := w.ask(bus.VerbRecall, &api.RecallRequest{Space: "a", Embedding: embedding(1, 0, 0), Filter: `metadata.all(a, metadata.all(b, metadata.all(c, a + b + c != "")))`}, nil); code != string(wire.CodeFilterCostly) {
