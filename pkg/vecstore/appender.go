@@ -80,7 +80,7 @@ func (a *Appender) forgetMany(e *Event) error {
 		return nil // refused in a moment
 	}
 	for size, n := 0, 0; n < len(e.rest); n++ {
-		if size += len(e.rest[n]) + forgetOverhead; size <= maxForget {
+		if size += len(e.rest[n]) + forgetOverhead; size <= maxForget || n == 0 {
 			continue
 		}
 		rec := rows.Record{Kind: rows.KindForget, Space: sp.number, Sequence: e.Sequence - 1, Published: e.Published}
