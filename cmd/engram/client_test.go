@@ -23,6 +23,8 @@ type hit struct {
 	Priority   string         `json:"priority"`
 	Importance float32        `json:"importance"`
 	ExpiresAt  *time.Time     `json:"expires_at"`
+	Space      string         `json:"space"`
+	Similarity float32        `json:"similarity"`
 }
 
 type recalled struct {
@@ -32,6 +34,8 @@ type recalled struct {
 	Searched    int     `json:"searched"`
 	Exact       bool    `json:"exact"`
 	TookUS      int     `json:"took_us"`
+	Next        string  `json:"next"`
+	Spaces      []any   `json:"spaces"`
 }
 
 type found struct {
@@ -39,6 +43,10 @@ type found struct {
 	Applied      string  `json:"applied"`
 	StalenessMS  float64 `json:"staleness_ms"`
 	More         bool    `json:"more"`
+	Next         string  `json:"next"`
+	Searched     int     `json:"searched"`
+	Exact        bool    `json:"exact"`
+	TookUS       int     `json:"took_us"`
 }
 
 type observed struct {
@@ -61,6 +69,8 @@ func TestCommands(t *testing.T) {
 	t.Run("embeddings", testEmbeddings)
 	t.Run("list", testList)
 	t.Run("forget", testForget)
+	t.Run("prove", testProve)
+	t.Run("several", testSeveral)
 	t.Run("create", testCreate)
 	t.Run("past", testPast)
 	t.Run("compact", testCompact)
@@ -152,14 +162,24 @@ func testList(t *testing.T) {
 	}
 	text := engram(t, "list", "listed", "--limit", "2")
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	before, ok := strings.CutPrefix(lines[len(lines)-1], "more: --before ")
-	if len(lines) != 4 || !ok || strings.Fields(lines[1])[1] != "c" || before != all.Observations[1].Position {
+	cursor, ok := strings.CutPrefix(lines[len(lines)-1], "more: --cursor ")
+	if len(lines) != 4 || !ok || strings.Fields(lines[1])[1] != "c" {
 		t.Fatalf("the page:\n%s", text)
 	}
-	rest := decode[found](t, engram(t, "list", "listed", "--before", before, "--json"))
-	if diff := cmp.Diff([]string{"a"}, idsOf(rest.Observations)); diff != "" {
+	for _, page := range [][]string{{"--cursor", cursor}, {"--before", all.Observations[1].Position}} {
+		rest := decode[found](t, engram(t, append([]string{"list", "listed", "--json"}, page...)...))
+		if diff := cmp.Diff([]string{"a"}, idsOf(rest.Observations)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	oldest := decode[found](t, engram(t, "list", "listed", "--order", "oldest", "--filter", `id != "b"`, "--from", "2020-01-02T15:04:05Z", "--json"))
+	if diff := cmp.Diff([]string{"a", "c"}, idsOf(oldest.Observations)); diff != "" {
 		t.Error(diff)
 	}
+	contains(t, engram(t, "list", "listed", "--order", "latest", "--to", "2020-01-02T15:04:05Z"), "no observations")
+	contains(t, fails(t, exitUsage, "list", "listed", "--from", "yesterday"), "--from is \"yesterday\"")
+	contains(t, fails(t, exitUsage, "list", "listed", "--order", "best"), "order")
+	contains(t, fails(t, exitFailure, "list", "listed", "--filter", "id =="), "filter_invalid (filter): the filter is wrong at line 1, column 6")
 }
 
 func testForget(t *testing.T) {

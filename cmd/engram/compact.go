@@ -31,6 +31,7 @@ func compactCommand() *cobra.Command {
 		Use: "compact SPACE", Short: "Reclaim what nobody can read any more in a space", Long: compactLong, Example: compactExample, Args: cobra.ExactArgs(1),
 	}
 	c := connectionFlags(cmd, wire.DefaultCompactLimit)
+	erase := cmd.Flags().Bool("erase", false, "keep nothing for reads of the past, which are \"gone\" from then on")
 	cmd.ValidArgsFunction = c.completeSpace
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := spaceArgument(cmd, args[0]); err != nil {
@@ -42,7 +43,7 @@ func compactCommand() *cobra.Command {
 		return c.with(cmd, func(ctx context.Context, nc *nats.Conn) error {
 			// The other side gives up a little earlier, so that its word on it is heard.
 			limit := c.timeout - min(c.timeout/10, time.Second)
-			resp, err := askToCompact(ctx, nc, args[0], limit)
+			resp, err := askToCompact(ctx, nc, args[0], limit, *erase)
 			if err != nil {
 				return unfinished(cmd.Context(), args[0], c.timeout, err)
 			}
@@ -66,7 +67,7 @@ var errLost = errors.New("the connection to NATS is lost")
 
 // askToCompact also ends when the connection is lost: the client would wait for another server until the end of ctx, and
 // what was answered meanwhile has gone nowhere.
-func askToCompact(ctx context.Context, nc *nats.Conn, space string, limit time.Duration) (*api.CompactResponse, error) {
+func askToCompact(ctx context.Context, nc *nats.Conn, space string, limit time.Duration, erase bool) (*api.CompactResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func askToCompact(ctx context.Context, nc *nats.Conn, space string, limit time.D
 		case <-ctx.Done():
 		}
 	}()
-	resp, err := client.New(nc).Compact(ctx, space, &api.CompactRequest{DeadlineMs: uint32(max(limit.Milliseconds(), 1))})
+	resp, err := client.New(nc).Compact(ctx, space, &api.CompactRequest{DeadlineMs: uint32(max(limit.Milliseconds(), 1)), Erase: erase})
 	if err != nil && errors.Is(context.Cause(ctx), errLost) {
 		err = errLost
 	}

@@ -81,6 +81,18 @@ func TestWhatIsAllowed(t *testing.T) {
 	if got, err := admin.Forget(ctx, "notes", &api.ForgetRequest{Ids: []string{"b"}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE}); err != nil || !got.GetSearchable() {
 		t.Errorf("forget: %v, %v", got, err)
 	}
+	proof, err := admin.Prove(ctx, "notes", &api.ProveRequest{Ids: []string{"b"}, LookOnly: true})
+	if err != nil || proof.GetProven() || len(proof.GetLooked()) != 7 {
+		t.Errorf("prove: %v, %v", proof, err)
+	}
+	for _, l := range proof.GetLooked() {
+		if l.GetError() != nil {
+			t.Errorf("prove: %v", l)
+		}
+	}
+	if got, err := admin.RecallMany(ctx, &api.RecallRequest{Text: "text", Prefix: "note"}); err != nil || len(got.GetSpaces()) != 1 || got.GetSpaces()[0].GetError() != nil {
+		t.Errorf("recall from several spaces: %v, %v", got, err)
+	}
 
 	// What goes over HTTP goes over NATS behind it.
 	for _, r := range []struct {
@@ -147,7 +159,7 @@ func TestWhatIsDenied(t *testing.T) {
 		"$JS.API.CONSUMER.CREATE.ENGRAM_LOG_0.mine", "$JS.API.CONSUMER.MSG.NEXT.ENGRAM_LOG_0.worker_0", "$JS.ACK.ENGRAM_LOG_0.worker_0.1.1.1.1.0",
 		"$KV.ENGRAM_SPACES.notes", "$KV.ENGRAM_META.cluster", "$SRV.PING", "$SYS.REQ.SERVER.PING",
 		"engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
-		"engram.compact.notes", "engram.spaces", "engram.forget.notes", "_INBOX.x", "_INBOX_admin.x", "_INBOX_gateway.x",
+		"engram.compact.notes", "engram.prove.notes", "engram.spaces", "engram.forget.notes", "_INBOX.x", "_INBOX_admin.x", "_INBOX_gateway.x",
 	}
 	ears := []string{
 		">", "engram.>", "engram.log.>", "engram.shard.>", "engram.heartbeat.*", "engram.observe.notes", "engram.recall.notes", "$JS.>", "$KV.>", "$SRV.>",

@@ -47,6 +47,8 @@ const (
 	VerbAwait  = "await"
 	// VerbCompact is answered by every copy of a shard, each for itself.
 	VerbCompact = "compact"
+	// VerbLook searches every copy of a shard for what was forgotten.
+	VerbLook = "look"
 )
 
 // Any stands for every space, or every worker, in a subject to subscribe to.
@@ -90,6 +92,12 @@ func CompactSubject(space string) string { return root + "compact." + space }
 // them again, engram.pressure.<space>; Any subscribes to all.
 func PressureSubject(space string) string { return root + "pressure." + space }
 
+// RecallManySubject is the subject that answers recalls from several spaces, which the request names.
+const RecallManySubject = root + "recall"
+
+// ProveSubject returns the subject that looks for what was forgotten of a space, engram.prove.<space>; Any subscribes to all.
+func ProveSubject(space string) string { return root + "prove." + space }
+
 // SpacesSubject is the subject that lists the spaces.
 const SpacesSubject = root + "spaces"
 
@@ -103,14 +111,14 @@ func ShardSubject(shard int, verb string) string {
 func HeartbeatSubject(worker string) string { return root + "heartbeat." + worker }
 
 // SpaceOf returns the space that a subject names: the last token of the subjects of observe, recall, get, list, forget,
-// define, compact, pressure and log. It is false for every other subject, and where the last token is not the legal name of a space.
+// define, compact, prove, pressure and log. It is false for every other subject, and where the last token is not the legal name of a space.
 func SpaceOf(subject string) (space string, ok bool) {
 	kind, rest, ok := split(subject)
 	if !ok {
 		return "", false
 	}
 	switch kind {
-	case "observe", "recall", "get", "list", "forget", "define", "compact", "pressure":
+	case "observe", "recall", "get", "list", "forget", "define", "compact", "prove", "pressure":
 		space = rest
 	case "log":
 		var shard string

@@ -175,6 +175,26 @@ func (c *Client) Compact(ctx context.Context, space string, req *api.CompactRequ
 	return resp, c.callSpace(ctx, space, bus.CompactSubject, req, resp)
 }
 
+// RecallMany recalls from several spaces, which the request names by spaces or prefix, and returns the best of them all. The
+// error is an *wire.Error; where only some of the spaces failed it is nil, and the answer says which, and why.
+func (c *Client) RecallMany(ctx context.Context, req *api.RecallRequest) (*api.RecallResponse, error) {
+	resp := new(api.RecallResponse)
+	return resp, c.call(ctx, bus.RecallManySubject, req, resp)
+}
+
+// Prove erases what was forgotten from the log and from every copy of the store, and looks for it there. It takes as long as
+// the youngest of it is younger than the duplicate window of the log: a context without a deadline waits for what the request
+// allows. The error is an *wire.Error; what was found, or could not be looked at, is in the answer.
+func (c *Client) Prove(ctx context.Context, space string, req *api.ProveRequest) (*api.ProveResponse, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wire.ProveLimit(req)+DefaultTimeout)
+		defer cancel()
+	}
+	resp := new(api.ProveResponse)
+	return resp, c.callSpace(ctx, space, bus.ProveSubject, req, resp)
+}
+
 // Spaces returns one space, or all for the empty name. The error is an *wire.Error.
 func (c *Client) Spaces(ctx context.Context, only string) (*api.SpacesResponse, error) {
 	resp := new(api.SpacesResponse)

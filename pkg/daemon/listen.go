@@ -66,6 +66,9 @@ func (c *ListenConfig) Validate(addresses ...Address) error {
 		return err
 	}
 	for _, a := range addresses {
+		if _, _, err := net.SplitHostPort(a.Addr); a.Addr != "" && err != nil {
+			return fmt.Errorf("%s is %q, which is no address to listen on; choose a free host:port", a.Key, a.Addr)
+		}
 		if a.Addr != "" && !auth.Loopback(a.Addr) && !c.Auth.Enabled() && !c.Insecure {
 			return fmt.Errorf("%s is %s, where others than this machine can connect, and there is no authentication: set auth.file or auth.jwt "+
 				"(docs/operating/security.md), listen on 127.0.0.1, or say --insecure", a.Key, a.Addr)

@@ -29,4 +29,10 @@ const (
 	MaxList = 1000
 	// DefaultList is the page of a list that does not say.
 	DefaultList = 100
+	// MaxFilter is the longest filter expression, in bytes.
+	MaxFilter = 4096
+	// MaxSpaces is the largest number of spaces of one recall.
+	MaxSpaces = 256
+	// MaxPaged is how many hits all pages of one recall can have together.
+	MaxPaged = 10_000
 )

@@ -13,6 +13,7 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/filter"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -22,6 +23,13 @@ import (
 func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, *wire.Error) {
 	if err := checkForget(space, req); err != nil {
 		return nil, err
+	}
+	if req.GetFilter() != "" {
+		_, err := g.filters.Compile(req.GetFilter())
+		var wrong *filter.Error
+		if errors.As(err, &wrong) {
+			return nil, wrong.Wire()
+		}
 	}
 	deadline := g.deadline(time.Now(), req.GetDeadlineMs())
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -52,6 +60,8 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 				return nil, refused
 			}
 		}
+	} else if req.GetFilter() != "" {
+		ev = &api.LogEvent{Event: &api.LogEvent_ForgetMatching{ForgetMatching: &api.ForgetMatchingEvent{Space: space, Filter: req.GetFilter()}}}
 	} else {
 		ev = &api.LogEvent{Event: &api.LogEvent_Forget{Forget: &api.ForgetEvent{Space: space, Ids: req.GetIds()}}}
 	}
@@ -66,8 +76,12 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	shard := event.ShardOf(space, g.Topology.Shards)
 	resp := &api.ForgetResponse{Position: event.Position{Epoch: g.Topology.Epoch, Shard: shard, Sequence: out.Sequence}.String()}
 	if req.GetAcknowledgement() == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE {
-		if _, err := g.await(shard, out.Sequence, out.Sequence, deadline); err != nil {
+		refused, err := g.await(shard, out.Sequence, out.Sequence, deadline)
+		if err != nil {
 			return nil, err
+		}
+		if e := refused[out.Sequence]; e != nil {
+			return nil, wire.FromProto(e)
 		}
 		resp.Searchable = true
 	}
@@ -81,10 +95,15 @@ func checkForget(space string, req *api.ForgetRequest) *wire.Error {
 	if req.GetSpace() != "" && req.GetSpace() != space {
 		return wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", req.GetSpace(), space)
 	}
-	n := len(req.GetIds())
+	n, ways := len(req.GetIds()), 0
+	for _, is := range []bool{n > 0, req.GetAll(), req.GetFilter() != ""} {
+		if is {
+			ways++
+		}
+	}
 	switch {
-	case req.GetAll() == (n > 0):
-		return wire.Errorf(wire.CodeInvalidArgument, "ids", "a forget has either ids or all")
+	case ways != 1:
+		return wire.Errorf(wire.CodeInvalidArgument, "ids", "a forget has either ids, or a filter, or all")
 	case n > event.MaxList:
 		return wire.Errorf(wire.CodeTooLarge, "ids", "ids has %d entries; it can have up to %d", n, event.MaxList)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/embed"
+	"github.com/engram-memory/engram/pkg/filter"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/registry"
 )
@@ -39,6 +40,7 @@ type Gateway struct {
 	defining singleflight.Group
 	// memory bounds what is in flight to the log, bodies what is read of requests before that.
 	memory, bodies *budget
+	filters        *filter.Compiler
 	// slow bounds the requests that wait for a definition or an embedder.
 	slow chan struct{}
 
@@ -65,7 +67,11 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 			return nil, fmt.Errorf("configuration of the gateway: space.embedder: %w; http:<model> needs ENGRAM_EMBED_URL and ENGRAM_EMBED_MODEL", err)
 		}
 	}
-	g := &Gateway{Options: opt, slow: make(chan struct{}, maxSlow)}
+	filters, err := filter.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{Options: opt, filters: filters, slow: make(chan struct{}, maxSlow)}
 	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	g.memory = &budget{limit: int64(opt.Config.Admission.MaxMemory), gauge: opt.Metrics.QueueMemory}
 	g.bodies = &budget{limit: int64(opt.Config.Admission.MaxMemory), gauge: opt.Metrics.QueueMemory}

@@ -81,6 +81,8 @@ func TestRolesOverHTTP(t *testing.T) {
 		{"forgetter", http.MethodDelete, "/v1/spaces/SPACE/observations/zzz", "", "", 204},
 		{"admin", http.MethodPut, "/v1/spaces/SPACE", "", `{}`, 200},
 		{"admin", http.MethodPost, "/v1/spaces/SPACE/compact", "", `{}`, 200},
+		{"admin", http.MethodPost, "/v1/spaces/SPACE/prove", "", `{"ids":["zzz"],"look_only":true}`, 200},
+		{"forgetter", http.MethodPost, "/v1/spaces/SPACE/forget", "", `{"filter":"id == 'zzz'"}`, 200},
 	} {
 		at := func(space string) string { return strings.ReplaceAll(tc.path, "SPACE", space) }
 		for name := range roles {
@@ -111,6 +113,7 @@ func TestRolesOverHTTP(t *testing.T) {
 		{"reader", http.MethodPost, "/v1/spaces/team-a/recall", "", `{"space":"SPACE","text":"x"}`, "space"},
 		{"admin", http.MethodPut, "/v1/spaces/team-a", "", `{"space":"SPACE"}`, "space"},
 		{"admin", http.MethodPost, "/v1/spaces/team-a/compact", "", `{"space":"SPACE"}`, "space"},
+		{"admin", http.MethodPost, "/v1/spaces/team-a/prove", "", `{"space":"SPACE","ids":["a"],"look_only":true}`, "space"},
 	} {
 		for space, want := range map[string]wire.Code{"secret": wire.CodeForbidden, "team-b": wire.CodeInvalidSpace} {
 			code, body := ask(tc.name, tc.method, tc.path, tc.kind, strings.ReplaceAll(tc.body, "SPACE", space))
@@ -123,6 +126,21 @@ func TestRolesOverHTTP(t *testing.T) {
 			if e := wire.DecodeError(wire.JSON, []byte(body)); e.Code != want || e.Field != tc.field || code != e.Status() {
 				t.Errorf("%s: %s naming %s: %d %s, want %s", tc.name, tc.path, space, code, body, want)
 			}
+		}
+	}
+	// Several spaces are recalled from by who may recall from each of them, and by a prefix by who may from all that could have it.
+	for _, tc := range []struct {
+		name, body string
+		want       int
+	}{
+		{"reader", `{"text":"some text","spaces":["team-a","notes"]}`, 200}, {"reader", `{"text":"some text","spaces":["team-a","secret"]}`, 403},
+		{"reader", `{"text":"some text","spaces":["team-a","nowhere"]}`, 403}, {"reader", `{"text":"some text","space":"secret"}`, 403},
+		{"reader", `{"text":"some text","prefix":"team-"}`, 200}, {"reader", `{"text":"some text","prefix":"t"}`, 403},
+		{"reader", `{"text":"some text","prefix":"nowhere"}`, 403}, {"all", `{"text":"some text","prefix":"t"}`, 200},
+		{"observer", `{"text":"some text","spaces":["team-a"]}`, 403}, {"", `{"text":"some text","prefix":"t"}`, 401},
+	} {
+		if code, body := ask(tc.name, http.MethodPost, "/v1/recall", "", tc.body); code != tc.want {
+			t.Errorf("%q: a recall of %s: %d %s, want %d", tc.name, tc.body, code, body, tc.want)
 		}
 	}
 	// The list of spaces is of those in which one has a role.

@@ -45,7 +45,7 @@ func TestBadRecalls(t *testing.T) {
 		"too long an id":   {"", `{"id":"` + strings.Repeat("x", 257) + `"}`, marshal(t, &api.RecallRequest{Id: strings.Repeat("x", 257)}), wire.CodeInvalidID, "id"},
 		"unknown id":       {"", `{"id":"b"}`, marshal(t, &api.RecallRequest{Id: "b"}), wire.CodeNotFound, "id"},
 		"include":          {"", `{"id":"a","include":["vector"]}`, marshal(t, &api.RecallRequest{Id: "a", Include: []string{"vector"}}), wire.CodeInvalidArgument, "include"},
-		"filter":           {"", `{"id":"a","filter":"x > 1"}`, marshal(t, &api.RecallRequest{Id: "a", Filter: "x > 1"}), wire.CodeUnsupported, "filter"},
+		"filter":           {"", `{"id":"a","filter":"x > 1"}`, marshal(t, &api.RecallRequest{Id: "a", Filter: "x > 1"}), wire.CodeFilterInvalid, "filter"},
 		"another space":    {"", `{"id":"a","space":"other"}`, marshal(t, &api.RecallRequest{Id: "a", Space: "other"}), wire.CodeInvalidSpace, "space"},
 		"illegal space":    {"Upper", `{"id":"a"}`, marshal(t, &api.RecallRequest{Id: "a"}), wire.CodeInvalidSpace, "space"},
 		"unknown space":    {"never-was", `{"id":"a"}`, marshal(t, &api.RecallRequest{Id: "a"}), wire.CodeUnknownSpace, "space"},

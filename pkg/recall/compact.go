@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -77,7 +76,9 @@ func (r *Router) compactAll(ctx context.Context, space string, shard int, worker
 	// The copies give up a little earlier, so that their word on it is heard.
 	limit := wire.CompactLimit(req)
 	limit -= min(limit/10, time.Second)
-	body, err := proto.Marshal(&api.CompactRequest{Space: space, DeadlineMs: uint32(max(limit.Milliseconds(), 1))})
+	body, err := proto.Marshal(&api.CompactRequest{
+		Space: space, DeadlineMs: uint32(max(limit.Milliseconds(), 1)), Erase: req.GetErase(), AtLeast: req.GetAtLeast(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -139,50 +140,18 @@ func (r *Router) gather(ctx context.Context, request *nats.Msg, each func(*nats.
 	}
 }
 
-func (s *Service) compact(req micro.Request) {
-	s.running.Go(func() {
-		f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
-		var in *api.CompactRequest
-		if failed == nil {
-			in, failed = wire.DecodeCompact(f, req.Data())
-		}
-		var resp *api.CompactResponse
-		if failed == nil {
-			resp, failed = s.r.Compact(s.ctx, spaceOf(req.Subject()), in)
-		}
-		var body []byte
-		if failed == nil {
-			body, failed = wire.EncodeCompact(f, resp)
-		}
-		if failed != nil {
-			respondError(req, f, failed)
-			return
-		}
-		bus.Answer(req, f.ContentType(), body)
-	})
-}
-
-func (r *Router) postCompact(w http.ResponseWriter, req *http.Request) {
-	body, unread := wire.ReadBody(w, req, maxBody)
-	f, failed := bodyFormat(req, body, unread)
-	var in *api.CompactRequest
-	if failed == nil {
-		in, failed = wire.DecodeCompact(f, body)
+// compactBody answers a request as its body has it.
+func (r *Router) compactBody(ctx context.Context, space string, f wire.Format, body []byte) ([]byte, *wire.Error) {
+	req, err := wire.DecodeCompact(f, body)
+	if err == nil {
+		err = auth.Require(ctx, auth.Admin, req.GetSpace())
 	}
-	if failed == nil {
-		failed = auth.Require(req.Context(), auth.Admin, in.GetSpace())
+	if err != nil {
+		return nil, err
 	}
-	var resp *api.CompactResponse
-	if failed == nil {
-		resp, failed = r.Compact(req.Context(), req.PathValue("space"), in)
+	resp, err := r.Compact(ctx, space, req)
+	if err != nil {
+		return nil, err
 	}
-	var answer []byte
-	if failed == nil {
-		answer, failed = wire.EncodeCompact(f, resp)
-	}
-	if failed != nil {
-		wire.WriteError(w, f, failed)
-		return
-	}
-	write(w, f, answer)
+	return wire.EncodeCompact(f, resp)
 }

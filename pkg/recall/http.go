@@ -26,15 +26,19 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
-// Handler returns the HTTP face of recall: POST /v1/spaces/{space}/recall and /v1/spaces/{space}/compact, GET /v1/spaces,
-// GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
+// Handler returns the HTTP face of recall: POST /v1/recall, POST of recall, compact, prove and forget below
+// /v1/spaces/{space}, GET /v1/spaces, GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
 func (r *Router) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(may(auth.Recall, r.postRecall)))
-	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(may(auth.Admin, r.postCompact)))
+	mux.HandleFunc("POST /v1/recall", wire.OnlyQuery(r.post(r.recallManyBody))) // which spaces, its body says
+	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(may(auth.Admin, r.post(r.compactBody))))
+	mux.HandleFunc("POST /v1/spaces/{space}/prove", wire.OnlyQuery(may(auth.Admin, r.post(r.proveBody))))
+	mux.HandleFunc("POST /v1/spaces/{space}/forget", wire.OnlyQuery(may(auth.Forget, r.post(r.forgetBody))))
 	mux.HandleFunc("GET /v1/spaces", wire.OnlyQuery(r.getSpaces))
 	mux.HandleFunc("GET /v1/spaces/{space}", wire.OnlyQuery(r.getSpace))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(may(auth.Recall, r.getObservations), "limit", "before", "at_least", "as_of", "include"))
+	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(may(auth.Recall, r.getObservations), "limit", "before", "at_least", "as_of", "include",
+		"filter", "from", "to", "order", "cursor"))
 	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Recall, r.getObservation), "at_least", "as_of", "include"))
 	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Forget, r.deleteObservation)))
 	return mux
@@ -79,6 +83,40 @@ func bodyFormat(req *http.Request, body []byte, unread *wire.Error) (wire.Format
 		failed = unread
 	}
 	return f, failed
+}
+
+// post answers with what a function says to a body.
+func (r *Router) post(answer func(context.Context, string, wire.Format, []byte) ([]byte, *wire.Error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		body, unread := wire.ReadBody(w, req, maxBody)
+		f, failed := bodyFormat(req, body, unread)
+		var said []byte
+		if failed == nil {
+			said, failed = answer(req.Context(), req.PathValue("space"), f, body)
+		}
+		if failed != nil {
+			wire.WriteError(w, f, failed)
+			return
+		}
+		write(w, f, said)
+	}
+}
+
+// forgetBody has a gateway forget.
+func (r *Router) forgetBody(ctx context.Context, space string, f wire.Format, body []byte) ([]byte, *wire.Error) {
+	req, err := wire.DecodeForget(f, body)
+	if err == nil {
+		err = wire.CheckSpace(space)
+	}
+	if err == nil {
+		err = auth.Require(ctx, auth.Forget, space, req.GetSpace())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.request(ctx, &nats.Msg{
+		Subject: bus.ForgetSubject(space), Data: body, Header: nats.Header{bus.HeaderContentType: {f.ContentType()}},
+	}, f)
 }
 
 // pass sends a request to its shard and its answer to the client, as it is.
@@ -165,7 +203,7 @@ func (r *Router) getSpace(w http.ResponseWriter, req *http.Request) {
 	write(w, wire.JSON, body)
 }
 
-// getObservations lists, newest first: ?limit, ?before (a position), ?at_least, ?as_of, ?include (repeated).
+// getObservations lists: ?limit, ?order, ?filter, ?from, ?to, ?cursor, ?before (a position), ?at_least, ?as_of, ?include (repeated).
 func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
 	query := req.URL.Query()
 	in := map[string]any{}
@@ -177,7 +215,7 @@ func (r *Router) getObservations(w http.ResponseWriter, req *http.Request) {
 		}
 		in["limit"] = n
 	}
-	for _, name := range []string{"before", "at_least", "as_of"} {
+	for _, name := range []string{"before", "at_least", "as_of", "filter", "from", "to", "order", "cursor"} {
 		if v := query.Get(name); v != "" {
 			in[name] = v
 		}

@@ -96,6 +96,9 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 		if req, err = wire.DecodeRecall(f, body); err == nil {
 			err = wire.CheckRecall(req)
 		}
+		if err == nil {
+			err = wire.CheckOneSpace(req)
+		}
 		if err == nil && req.GetText() != "" {
 			q.body, err = r.embed(ctx, e, f, req)
 		}
@@ -120,19 +123,26 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 
 // embed replaces the text of a recall by its embedding.
 func (r *Router) embed(ctx context.Context, e *registry.Entry, f wire.Format, req *api.RecallRequest) ([]byte, *wire.Error) {
+	if err := r.embedText(ctx, e, req); err != nil {
+		return nil, err
+	}
+	return wire.EncodeRecallRequest(f, req)
+}
+
+func (r *Router) embedText(ctx context.Context, e *registry.Entry, req *api.RecallRequest) *wire.Error {
 	em, err := r.Embedders.Lookup(e.GetEmbedder())
 	if err != nil {
-		return nil, wire.NoEmbedder(e.GetName(), e.GetEmbedder())
+		return wire.NoEmbedder(e.GetName(), e.GetEmbedder())
 	}
 	vectors, err := em.Embed(ctx, []string{req.GetText()}, int(e.GetDimension()))
 	var features *embed.NoFeaturesError
 	if errors.As(err, &features) {
-		return nil, wire.Errorf(wire.CodeInvalidEmbedding, "text", "the text has no word or number to make an embedding of")
+		return wire.Errorf(wire.CodeInvalidEmbedding, "text", "the text has no word or number to make an embedding of")
 	}
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeEmbedder, "text", "the embedder %q of space %q failed: %v", e.GetEmbedder(), e.GetName(), err)
+		return wire.Errorf(wire.CodeEmbedder, "text", "the embedder %q of space %q failed: %v", e.GetEmbedder(), e.GetName(), err)
 	}
 	req.Text = ""
 	req.Embedding = &api.Embedding{Data: event.AppendF32(nil, vectors[0]), Encoding: api.Encoding_ENCODING_F32}
-	return wire.EncodeRecallRequest(f, req)
+	return nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Service is the micro service "engram-recall": engram.recall.<space>, engram.get.<space>, engram.list.<space>,
-// engram.compact.<space> and engram.spaces.
+// engram.compact.<space>, engram.prove.<space>, engram.recall and engram.spaces.
 type Service struct {
 	r       *Router
 	micro   micro.Service
@@ -47,8 +47,11 @@ func (r *Router) Serve() (*Service, error) {
 		"recall":  {bus.RecallSubject("*"), s.forward(bus.VerbRecall)},
 		"get":     {bus.GetSubject("*"), s.forward(bus.VerbGet)},
 		"list":    {bus.ListSubject("*"), s.forward(bus.VerbList)},
-		"compact": {bus.CompactSubject("*"), s.compact},
+		"compact": {bus.CompactSubject("*"), s.answer(s.r.compactBody)},
+		"prove":   {bus.ProveSubject("*"), s.answer(s.r.proveBody)},
 		"spaces":  {bus.SpacesSubject, s.spaces},
+		// A service that may recall from one space has no right to it: the request names the spaces.
+		"recall-many": {bus.RecallManySubject, s.answer(s.r.recallManyBody)},
 	} {
 		if err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject)); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
@@ -98,6 +101,30 @@ func (s *Service) forward(verb string) micro.HandlerFunc {
 
 // spaceOf returns the last token of a subject, be it the name of a space or not: the refusal says what it was.
 func spaceOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// answer answers a request itself.
+func (s *Service) answer(say func(context.Context, string, wire.Format, []byte) ([]byte, *wire.Error)) micro.HandlerFunc {
+	return func(req micro.Request) {
+		s.running.Go(func() {
+			f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
+			var body []byte
+			if failed == nil {
+				body, failed = say(s.ctx, spaceOf(req.Subject()), f, req.Data())
+			}
+			if limit := s.r.Conn.MaxPayload() - answerHeadroom; failed == nil && int64(len(body)) > limit {
+				failed = wire.Errorf(wire.CodeTooLarge, "k", "the answer has %d bytes, and a NATS message can have %d; ask for fewer hits, or include less", len(body), limit)
+			}
+			if failed != nil {
+				respondError(req, f, failed)
+				return
+			}
+			bus.Answer(req, f.ContentType(), body)
+		})
+	}
+}
+
+// answerHeadroom is what the headers of an answer need, which count towards the largest message of NATS too.
+const answerHeadroom = 512
 
 func (s *Service) spaces(req micro.Request) {
 	s.running.Go(func() {

@@ -28,6 +28,11 @@ func (a *Appender) Add(e *Event) error {
 	if e.Sequence <= a.shard.log.Through() {
 		return nil
 	}
+	if e.Kind == KindForget {
+		if err := a.forgetMany(e); err != nil {
+			return err
+		}
+	}
 	a.shard.log.Skip(e.Sequence)
 	switch e.Kind {
 	case KindDefine:
@@ -43,7 +48,7 @@ func (a *Appender) Add(e *Event) error {
 		return fmt.Errorf("%w %q: the log holds no definition of it before sequence %d", ErrUnknownSpace, e.Space, e.Sequence)
 	}
 	rec := rows.Record{Kind: rows.Kind(e.Kind), Space: sp.number, Sequence: e.Sequence, Published: e.Published}
-	ids := e.IDs
+	ids := e.rest
 	if e.Kind == KindObserve {
 		if len(e.Vector) != 4*sp.codec.dim {
 			return fmt.Errorf("%w: space %q has dimension %d, the embedding of %q has %d",
@@ -64,6 +69,35 @@ func (a *Appender) Add(e *Event) error {
 	e.space = sp
 	return nil
 }
+
+// forgetMany writes the ids of a forget that do not fit into one record, but for the last of them, as forgets of the sequence
+// before it: they end what they would have ended, and a process that dies before all are written finds at its next start that
+// the forget itself is not there.
+func (a *Appender) forgetMany(e *Event) error {
+	e.rest = e.IDs
+	sp, ok := a.shard.space(e.Space)
+	if !ok {
+		return nil // refused in a moment
+	}
+	for size, n := 0, 0; n < len(e.rest); n++ {
+		if size += len(e.rest[n]) + forgetOverhead; size <= maxForget || n == 0 {
+			continue
+		}
+		rec := rows.Record{Kind: rows.KindForget, Space: sp.number, Sequence: e.Sequence - 1, Published: e.Published}
+		if err := a.add(e, &rec, e.rest[:n]...); err != nil {
+			return err
+		}
+		e.rest, size, n = e.rest[n:], 0, -1
+	}
+	return nil
+}
+
+const (
+	// maxForget is how many bytes of ids are written as one record.
+	maxForget = 1 << 20
+	// forgetOverhead is what an id needs beside its bytes, at the most.
+	forgetOverhead = 8
+)
 
 func (a *Appender) add(e *Event, rec *rows.Record, ids ...string) error {
 	if err := a.shard.log.Add(rec, ids...); err != nil {

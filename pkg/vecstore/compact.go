@@ -22,8 +22,18 @@ type Compaction struct {
 // Compact reclaims what nobody can read any more in a space: rows that were replaced, forgotten or have expired longer
 // ago than Options.KeepVersions, in the index and in the row log. Ingest and recall go on meanwhile.
 func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
+	return s.compact(ctx, name, false)
+}
+
+// Erase is Compact that does not keep what was replaced or forgotten for reads of the past either: they fail with ErrGone from
+// then on. Of a space that is not there any more it reclaims the records.
+func (s *Shard) Erase(ctx context.Context, name string) (Compaction, error) {
+	return s.compact(ctx, name, true)
+}
+
+func (s *Shard) compact(ctx context.Context, name string, erase bool) (Compaction, error) {
 	sp, err := s.readable(name)
-	if err != nil {
+	if err != nil && !(erase && errors.Is(err, ErrUnknownSpace)) {
 		return Compaction{}, err
 	}
 	s.compacting.Lock()
@@ -32,9 +42,11 @@ func (s *Shard) Compact(ctx context.Context, name string) (Compaction, error) {
 		return Compaction{}, ErrClosed
 	}
 	out := Compaction{BytesBefore: s.log.Bytes()}
-	c := &compaction{s: s, sp: sp, ctx: ctx, now: time.Now()}
-	if out.Before, out.After, err = c.run(); err != nil {
-		return out, fmt.Errorf("compacting space %q: %w", name, err)
+	if sp != nil {
+		c := &compaction{s: s, sp: sp, ctx: ctx, now: time.Now(), erase: erase}
+		if out.Before, out.After, err = c.run(); err != nil {
+			return out, fmt.Errorf("compacting space %q: %w", name, err)
+		}
 	}
 	out.Reclaimed = out.Before - out.After
 	if err := s.rewriteLog(ctx, true); err != nil {
@@ -58,6 +70,8 @@ type compaction struct {
 	worth func(rows, removed uint32) bool
 	// always makes a new generation even when nothing is removed.
 	always bool
+	// erase keeps nothing for reads of the past.
+	erase bool
 
 	old, next *generation
 	// cut is the number of rows of old that are looked at, below which some are left out; remap has their new numbers.
@@ -117,6 +131,9 @@ func (c *compaction) begin() {
 	c.cut = c.old.settled.Load()
 	sp.changes = &c.changes
 	c.floor = c.s.floor(c.now)
+	if c.erase {
+		c.floor = c.s.applied.Load()
+	}
 }
 
 // floor is the sequence that no read of the past may look below any more.
@@ -132,6 +149,9 @@ func (s *Shard) floor(now time.Time) uint64 {
 func (c *compaction) choose() (removed uint32) {
 	c.remap = make([]uint32, c.cut)
 	expired := c.now.Add(-max(c.s.opt.KeepVersions, 0)).UnixNano()
+	if c.erase {
+		expired = c.now.UnixNano()
+	}
 	for row := range c.cut {
 		m := c.old.meta.at(row)
 		died := m.died.Load()

@@ -76,7 +76,7 @@ func TestFiltersKeepNoOldGeneration(t *testing.T) {
 	if err := s.rebuild(context.Background(), sp, time.Now()); err != nil || sp.gen.Load() == old {
 		t.Fatalf("there is no new generation: %v", err)
 	}
-	every := &Filter{Key: "every", Match: func(*Row) bool { return true }}
+	every := &Filter{Key: "every", Match: func(*Row) (bool, error) { return true, nil }}
 	if _, n, err := s.matches(context.Background(), sp, old, every, old.high.Load()); err != nil || n == 0 {
 		t.Fatalf("matches = %d, %v", n, err)
 	}

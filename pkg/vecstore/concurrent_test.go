@@ -107,9 +107,9 @@ func (c *crowd) begin() {
 			return nil
 		},
 		func(rng *rand.Rand) error {
-			odd := &vecstore.Filter{Key: "pinned", Match: func(row *vecstore.Row) bool {
+			odd := &vecstore.Filter{Key: "pinned", Match: func(row *vecstore.Row) (bool, error) {
 				i, err := strconv.Atoi(row.ID)
-				return err == nil && i < pinned
+				return err == nil && i < pinned, nil
 			}}
 			res, err := c.s.Search("s", vecstore.Query{ID: fmt.Sprint(rng.IntN(pinned)), K: 20, MinScore: anyScore, Now: testNow, Filter: odd})
 			if err == nil && len(res.Rows) != pinned-1 {

@@ -110,11 +110,15 @@ func (s *Shard) askRow(ctx context.Context, sp *space, m *filterMemo, f *Filter,
 	if err != nil {
 		return buf, err
 	}
-	row, err := sp.row(&rec, false, true)
+	row, err := sp.row(&rec, false, false)
 	if err != nil {
 		return buf, err
 	}
-	if f.Match(&row) {
+	matches, err := f.Match(&row)
+	if err != nil {
+		return buf, err
+	}
+	if matches {
 		m.matches.set(n)
 		m.count.Add(1)
 	}

@@ -30,12 +30,12 @@ func TestNewFilterHoldsNobodyUp(t *testing.T) {
 	}
 	var asked atomic.Int64
 	halfway, hold := make(chan struct{}), make(chan struct{})
-	slow := &vecstore.Filter{Key: "slow", Match: func(*vecstore.Row) bool {
+	slow := &vecstore.Filter{Key: "slow", Match: func(*vecstore.Row) (bool, error) {
 		if asked.Add(1) == rows/2 {
 			close(halfway)
 			<-hold
 		}
-		return true
+		return true, nil
 	}}
 	release := sync.OnceFunc(func() { close(hold) })
 	defer release()
@@ -46,7 +46,7 @@ func TestNewFilterHoldsNobodyUp(t *testing.T) {
 	<-halfway
 
 	within(t, time.Minute, "a search with another filter", func() {
-		other := &vecstore.Filter{Key: "other", Match: func(*vecstore.Row) bool { return true }}
+		other := &vecstore.Filter{Key: "other", Match: func(*vecstore.Row) (bool, error) { return true, nil }}
 		if n, err := search(context.Background(), other); n != rows || err != nil {
 			t.Errorf("%d hits, %v", n, err)
 		}

@@ -60,8 +60,9 @@ const (
 // two filters with the same key must decide alike.
 type Filter struct {
 	Key string
-	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row or its slices.
-	Match func(*Row) bool
+	// Match is called with a row that has no Score, by several goroutines at once; it must not keep the row or its slices. An
+	// error ends the search, and is not remembered.
+	Match func(*Row) (bool, error)
 }
 
 // At is the moment that a read looks at.

@@ -160,9 +160,9 @@ func TestRecallOfClusters(t *testing.T) {
 // one returns a filter that matches about one in n rows, and what it matches.
 func one(n int, key string) (*vecstore.Filter, func(i int) bool) {
 	match := func(i int) bool { return uint32(i)*2654435761>>8%uint32(n) == 0 }
-	return &vecstore.Filter{Key: key, Match: func(row *vecstore.Row) bool {
+	return &vecstore.Filter{Key: key, Match: func(row *vecstore.Row) (bool, error) {
 		i, err := strconv.Atoi(row.ID)
-		return err == nil && match(i)
+		return err == nil && match(i), nil
 	}}, match
 }
 
@@ -180,7 +180,7 @@ func (f *field) filters(t *testing.T) {
 	}
 	// One that matches fewer than are wanted, and one that matches nothing.
 	few, match := one(4000, "few")
-	none := &vecstore.Filter{Key: "none", Match: func(*vecstore.Row) bool { return false }}
+	none := &vecstore.Filter{Key: "none", Match: func(*vecstore.Row) (bool, error) { return false, nil }}
 	q := vecstore.Query{Vector: f.c.vector(), K: 100, MinScore: anyScore, Now: testNow, Filter: few}
 	want := 0
 	for i := range f.vectors {
@@ -220,7 +220,7 @@ func (f *field) filterAsksOnce(t *testing.T) {
 	var mu sync.Mutex
 	asked := map[uint64]int{}
 	filter, match := one(7, "one of seven")
-	counting := &vecstore.Filter{Key: "counting", Match: func(row *vecstore.Row) bool {
+	counting := &vecstore.Filter{Key: "counting", Match: func(row *vecstore.Row) (bool, error) {
 		mu.Lock()
 		asked[row.Sequence]++
 		mu.Unlock()
@@ -278,7 +278,7 @@ func (f *field) manyFilters(t *testing.T) {
 			for n := range 12 {
 				key := n + 2
 				inner, match := one(key, "")
-				filter := &vecstore.Filter{Key: fmt.Sprint("many ", key), Match: func(row *vecstore.Row) bool {
+				filter := &vecstore.Filter{Key: fmt.Sprint("many ", key), Match: func(row *vecstore.Row) (bool, error) {
 					asked.Add(1)
 					return inner.Match(row)
 				}}

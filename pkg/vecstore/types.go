@@ -97,12 +97,15 @@ type Event struct {
 
 	// IDs is set for KindForget.
 	IDs []string
+	// Filter is what the log says in place of IDs: whoever appends the event finds out before it which they are.
+	Filter string
 
 	// Generation is set for KindDrop.
 	Generation uint32
 
 	space   *space
-	stored  []byte // Vector as the row log keeps it
+	stored  []byte   // Vector as the row log keeps it
+	rest    []string // those of IDs that are written as the last record
 	ordinal uint64
 }
 

@@ -12,7 +12,7 @@ const unknownGRPC = 2
 var grpcCodes = map[int]uint32{
 	http.StatusBadRequest: 3, http.StatusUnauthorized: 16, http.StatusForbidden: 7, http.StatusNotFound: 5,
 	http.StatusMethodNotAllowed: 12, http.StatusConflict: 10, http.StatusGone: 9, http.StatusRequestEntityTooLarge: 11,
-	http.StatusTooManyRequests: 8, http.StatusInternalServerError: 13, http.StatusBadGateway: 14,
+	http.StatusUnprocessableEntity: 3, http.StatusTooManyRequests: 8, http.StatusInternalServerError: 13, http.StatusBadGateway: 14,
 	http.StatusServiceUnavailable: 14, http.StatusGatewayTimeout: 4, http.StatusInsufficientStorage: 8,
 }
 

@@ -19,11 +19,13 @@ func DecodeCompact(f Format, body []byte) (*api.CompactRequest, *Error) {
 	var in struct {
 		Space      string `json:"space"`
 		DeadlineMS uint32 `json:"deadline_ms"`
+		Erase      bool   `json:"erase"`
+		AtLeast    string `json:"at_least"`
 	}
 	if err := strictJSON(body, &in); err != nil {
 		return nil, err
 	}
-	req.Space, req.DeadlineMs = in.Space, in.DeadlineMS
+	req.Space, req.DeadlineMs, req.Erase, req.AtLeast = in.Space, in.DeadlineMS, in.Erase, in.AtLeast
 	return req, nil
 }
 

@@ -175,7 +175,7 @@ func TestDocumentedNames(t *testing.T) {
 	doc := document(t)
 	for _, name := range []string{
 		bus.ObserveSubject("<space>"), bus.ForgetSubject("<space>"), bus.RecallSubject("<space>"), bus.GetSubject("<space>"),
-		bus.ListSubject("<space>"), bus.DefineSubject("<space>"), bus.CompactSubject("<space>"), bus.PressureSubject("<space>"), bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
+		bus.ListSubject("<space>"), bus.DefineSubject("<space>"), bus.CompactSubject("<space>"), bus.ProveSubject("<space>"), bus.PressureSubject("<space>"), bus.RecallManySubject, bus.SpacesSubject, bus.HeartbeatSubject("<worker>"),
 		wire.HeaderAck, wire.HeaderDeadline, wire.HeaderIdempotencyKey, bus.HeaderContentType, bus.HeaderSpace, bus.HeaderMsgID,
 		bus.HeaderPosition, bus.HeaderReason, wire.TypeJSON, wire.TypeProtobuf, wire.TypeNDJSON,
 	} {
@@ -191,7 +191,7 @@ func TestDocumentedNames(t *testing.T) {
 			t.Errorf("docs/wire.md does not name %s", name)
 		}
 	}
-	for _, verb := range []string{bus.VerbGet, bus.VerbList, bus.VerbSpaces, bus.VerbAwait} {
+	for _, verb := range []string{bus.VerbGet, bus.VerbList, bus.VerbSpaces, bus.VerbAwait, bus.VerbLook} {
 		if !strings.Contains(doc, "`."+verb+"`") {
 			t.Errorf("docs/wire.md does not name the verb %s of a shard", verb)
 		}
@@ -233,8 +233,8 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"observe", "recall", "get", "list", "forget", "spaces", "define", "compact", "error", "frame", "frame-answer",
-		"observe-answer", "recall-answer", "get-answer", "list-answer", "forget-answer", "spaces-answer", "define-answer", "compact-answer",
+		"observe", "recall", "get", "list", "forget", "spaces", "define", "compact", "prove", "error", "frame", "frame-answer",
+		"observe-answer", "recall-answer", "get-answer", "list-answer", "forget-answer", "spaces-answer", "define-answer", "compact-answer", "prove-answer",
 	} {
 		if seen[kind] == 0 {
 			t.Errorf("docs/wire.md has no example of %s; it has %v", kind, seen)
@@ -262,6 +262,9 @@ func decodeExample(kind string, body []byte) error {
 		if req, refusal = wire.DecodeRecall(wire.JSON, body); refusal == nil {
 			refusal = wire.CheckRecall(req)
 		}
+		if refusal == nil && len(req.GetSpaces())+len(req.GetPrefix()) > 0 {
+			refusal = wire.CheckSpaces(req)
+		}
 	case "get":
 		_, refusal = wire.DecodeGet(wire.JSON, body)
 	case "list":
@@ -273,6 +276,8 @@ func decodeExample(kind string, body []byte) error {
 		if req, refusal = wire.DecodeDefine(wire.JSON, body); refusal == nil {
 			refusal = wire.CheckDefine(req)
 		}
+	case "prove":
+		_, refusal = wire.DecodeProve(wire.JSON, body)
 	case "compact":
 		_, refusal = wire.DecodeCompact(wire.JSON, body)
 	case "spaces":
@@ -301,6 +306,7 @@ func fullAnswers(t *testing.T) map[string][]byte {
 	hit := &api.Hit{
 		Id: "a", Score: 1, ObservedAt: 1, Position: "e.0:1", Text: "t", Metadata: map[string]*api.Value{"service": text("x"), "attempt": number(1), "paged": boolean(true)},
 		Embedding: f32(1), Priority: api.Priority_PRIORITY_HIGH, Importance: 1, ExpiresAt: 1, Session: "s", Sequence: 1,
+		Space: "s", Similarity: 1,
 	}
 	failed := &api.Error{Code: "deadline", Message: "m", Field: "f", RetryAfterMs: 1}
 	result := &api.ObserveResult{Id: "a", Position: "e.0:1", Duplicate: true, Searchable: true, Error: failed}
@@ -311,11 +317,13 @@ func fullAnswers(t *testing.T) map[string][]byte {
 		}
 		out[kind] = b
 	}
-	b, refusal := wire.EncodeRecall(wire.JSON, &api.RecallResponse{Hits: []*api.Hit{hit}})
+	b, refusal := wire.EncodeRecall(wire.JSON, &api.RecallResponse{
+		Hits: []*api.Hit{hit}, Next: "n", Spaces: []*api.SpaceAnswer{{Space: "s", Applied: "e.0:1", Error: failed}},
+	})
 	add("json recall-answer", b, refusal)
 	b, refusal = wire.EncodeGet(wire.JSON, &api.GetResponse{Observations: []*api.Hit{hit}})
 	add("json get-answer", b, refusal)
-	b, refusal = wire.EncodeList(wire.JSON, &api.ListResponse{Observations: []*api.Hit{hit}})
+	b, refusal = wire.EncodeList(wire.JSON, &api.ListResponse{Observations: []*api.Hit{hit}, Next: "n"})
 	add("json list-answer", b, refusal)
 	b, refusal = wire.EncodeForget(wire.JSON, &api.ForgetResponse{Position: "e.0:1", Searchable: true})
 	add("json forget-answer", b, refusal)
@@ -325,6 +333,8 @@ func fullAnswers(t *testing.T) map[string][]byte {
 	add("json define-answer", b, refusal)
 	b, refusal = wire.EncodeCompact(wire.JSON, &api.CompactResponse{Copies: []*api.CompactedCopy{{Error: failed}}})
 	add("json compact-answer", b, refusal)
+	b, refusal = wire.EncodeProve(wire.JSON, &api.ProveResponse{Looked: []*api.Looked{{Note: "n", Error: failed}}})
+	add("json prove-answer", b, refusal)
 	one, refusal := wire.EncodeObserve(wire.JSON, &api.ObserveResponse{Results: []*api.ObserveResult{result}}, true)
 	add("ndjson observe-answer", bytes.Replace(one, []byte("{"), []byte(`{"line":1,`), 1), refusal)
 	many, refusal := wire.EncodeObserve(wire.JSON, &api.ObserveResponse{Results: []*api.ObserveResult{result}}, false)

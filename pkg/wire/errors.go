@@ -15,40 +15,46 @@ type Code string
 
 // The codes, with the HTTP status that Status gives each, which is also the code of a NATS service error.
 const (
-	CodeMalformed        Code = "malformed"          // 400: not JSON or protobuf of the expected message
-	CodeInvalidArgument  Code = "invalid_argument"   // 400: a field has a value that it cannot have
-	CodeInvalidSpace     Code = "invalid_space"      // 400: not a name of a space
-	CodeInvalidID        Code = "invalid_id"         // 400: an id is empty, too long or not UTF-8
-	CodeInvalidEmbedding Code = "invalid_embedding"  // 400: NaN, infinite, zero for cosine, beyond f16, or none to be had
-	CodeUnknownEncoding  Code = "unknown_encoding"   // 400: an embedding in an encoding that is not known
-	CodeWrongDimension   Code = "wrong_dimension"    // 400: an embedding of another dimension than its space
-	CodeInvalidPosition  Code = "invalid_position"   // 400: a position of another set of logs, or of another shard
-	CodeUnsupported      Code = "unsupported"        // 400: what this version does not serve yet, or the space cannot do
-	CodeUnauthenticated  Code = "unauthenticated"    // 401: no credentials, or none that hold
-	CodeForbidden        Code = "forbidden"          // 403: the principal has no such role in the space
-	CodeUnknownSpace     Code = "unknown_space"      // 404
-	CodeUnknownSession   Code = "unknown_session"    // 404: no session of this id that is the caller's
-	CodeNotFound         Code = "not_found"          // 404: no such observation, or no such path
-	CodeMethod           Code = "method_not_allowed" // 405
-	CodeConflict         Code = "conflict"           // 409: somebody else changed the space at the same moment
-	CodeOutOfSequence    Code = "out_of_sequence"    // 409: another sequence than the one that a session expects
-	CodeGone             Code = "gone"               // 410: a position of which the versions are not kept any more
-	CodeTooLarge         Code = "too_large"          // 413: over a limit of size
-	CodeBackpressure     Code = "backpressure"       // 429: the shard is behind; try again after RetryAfter
-	CodeQuota            Code = "quota_exceeded"     // 429: a rate of the space's quota is used up; try again after RetryAfter
-	CodeRateLimited      Code = "rate_limited"       // 429: the principal asks too often; try again after RetryAfter
-	CodeSessionLimit     Code = "session_limit"      // 429: the gateway has as many streams as it may have
-	CodeInternal         Code = "internal"           // 500
-	CodeEmbedder         Code = "embedder_failed"    // 502: the space's embedder did not answer
-	CodeUnavailable      Code = "unavailable"        // 503: NATS or a worker cannot be reached
-	CodeDeadline         Code = "deadline"           // 504: the deadline passed before the outcome was known
-	CodeStorageFull      Code = "storage_full"       // 507: the log takes no more
-	CodeSpaceFull        Code = "space_full"         // 507: the space holds as many observations as its quota says
+	CodeMalformed        Code = "malformed"           // 400: not JSON or protobuf of the expected message
+	CodeInvalidArgument  Code = "invalid_argument"    // 400: a field has a value that it cannot have
+	CodeInvalidSpace     Code = "invalid_space"       // 400: not a name of a space
+	CodeInvalidID        Code = "invalid_id"          // 400: an id is empty, too long or not UTF-8
+	CodeInvalidEmbedding Code = "invalid_embedding"   // 400: NaN, infinite, zero for cosine, beyond f16, or none to be had
+	CodeUnknownEncoding  Code = "unknown_encoding"    // 400: an embedding in an encoding that is not known
+	CodeWrongDimension   Code = "wrong_dimension"     // 400: an embedding of another dimension than its space
+	CodeInvalidPosition  Code = "invalid_position"    // 400: a position of another set of logs, or of another shard
+	CodeFilterInvalid    Code = "filter_invalid"      // 400: not an expression that tells observations apart
+	CodeInvalidCursor    Code = "invalid_cursor"      // 400: not a cursor, or one of another request
+	CodeIncompatible     Code = "incompatible_spaces" // 400: spaces whose scores cannot be compared
+	CodeUnsupported      Code = "unsupported"         // 400: what this version does not serve yet, or the space cannot do
+	CodeUnauthenticated  Code = "unauthenticated"     // 401: no credentials, or none that hold
+	CodeForbidden        Code = "forbidden"           // 403: the principal has no such role in the space
+	CodeUnknownSpace     Code = "unknown_space"       // 404
+	CodeUnknownSession   Code = "unknown_session"     // 404: no session of this id that is the caller's
+	CodeNotFound         Code = "not_found"           // 404: no such observation, or no such path
+	CodeMethod           Code = "method_not_allowed"  // 405
+	CodeConflict         Code = "conflict"            // 409: somebody else changed the space at the same moment
+	CodeOutOfSequence    Code = "out_of_sequence"     // 409: another sequence than the one that a session expects
+	CodeGone             Code = "gone"                // 410: a position of which the versions are not kept any more
+	CodeTooLarge         Code = "too_large"           // 413: over a limit of size
+	CodeFilterCostly     Code = "filter_too_costly"   // 422: deciding about an observation costs too much
+	CodeBackpressure     Code = "backpressure"        // 429: the shard is behind; try again after RetryAfter
+	CodeQuota            Code = "quota_exceeded"      // 429: a rate of the space's quota is used up; try again after RetryAfter
+	CodeRateLimited      Code = "rate_limited"        // 429: the principal asks too often; try again after RetryAfter
+	CodeSessionLimit     Code = "session_limit"       // 429: the gateway has as many streams as it may have
+	CodeInternal         Code = "internal"            // 500
+	CodeEmbedder         Code = "embedder_failed"     // 502: the space's embedder did not answer
+	CodeUnavailable      Code = "unavailable"         // 503: NATS or a worker cannot be reached
+	CodeDeadline         Code = "deadline"            // 504: the deadline passed before the outcome was known
+	CodeStorageFull      Code = "storage_full"        // 507: the log takes no more
+	CodeSpaceFull        Code = "space_full"          // 507: the space holds as many observations as its quota says
 )
 
 var statuses = map[Code]int{
 	CodeMalformed: http.StatusBadRequest, CodeInvalidArgument: http.StatusBadRequest, CodeInvalidSpace: http.StatusBadRequest,
 	CodeInvalidID: http.StatusBadRequest, CodeInvalidEmbedding: http.StatusBadRequest, CodeUnknownEncoding: http.StatusBadRequest,
+	CodeFilterInvalid: http.StatusBadRequest, CodeInvalidCursor: http.StatusBadRequest, CodeIncompatible: http.StatusBadRequest,
+	CodeFilterCostly:   http.StatusUnprocessableEntity,
 	CodeWrongDimension: http.StatusBadRequest, CodeInvalidPosition: http.StatusBadRequest, CodeUnsupported: http.StatusBadRequest,
 	CodeUnauthenticated: http.StatusUnauthorized, CodeForbidden: http.StatusForbidden, CodeRateLimited: http.StatusTooManyRequests,
 	CodeUnknownSpace: http.StatusNotFound, CodeNotFound: http.StatusNotFound, CodeMethod: http.StatusMethodNotAllowed,

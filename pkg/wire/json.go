@@ -201,6 +201,7 @@ var (
 	metrics    = names[api.Metric]{"metric", []string{"", "cosine", "dot", "l2"}}
 	vectors    = names[api.Vectors]{"vectors", []string{"", "f32", "f16", "none"}}
 	targets    = names[api.RecallTarget]{"recall", []string{"", "fast", "balanced", "exact"}}
+	orders     = names[api.ListOrder]{"order", []string{"", "newest", "oldest", "latest", "earliest"}}
 )
 
 type names[T ~int32] struct {
@@ -259,6 +260,9 @@ func EngineName(engine string) string { return cmp.Or(engine, DefaultEngine) }
 
 // ParseRecallTarget reads "fast", "balanced" or "exact"; the empty string is unset, which is balanced.
 func ParseRecallTarget(s string) (api.RecallTarget, *Error) { return targets.parse(s) }
+
+// ParseListOrder reads "newest", "oldest", "latest" or "earliest"; the empty string is unset, which is newest.
+func ParseListOrder(s string) (api.ListOrder, *Error) { return orders.parse(s) }
 
 // errorJSON is the body of every refusal.
 type errorJSON struct {

@@ -157,6 +157,7 @@ type forgetJSON struct {
 	Acknowledgement string   `json:"acknowledgement,omitempty"`
 	DeadlineMS      uint32   `json:"deadline_ms,omitempty"`
 	IdempotencyKey  string   `json:"idempotency_key,omitempty"`
+	Filter          string   `json:"filter,omitempty"`
 }
 
 // DecodeForget reads the body of a forget request.
@@ -175,7 +176,19 @@ func DecodeForget(f Format, body []byte) (*api.ForgetRequest, *Error) {
 	}
 	return &api.ForgetRequest{
 		Space: in.Space, Ids: in.IDs, All: in.All, Acknowledgement: ack, DeadlineMs: in.DeadlineMS, IdempotencyKey: in.IdempotencyKey,
+		Filter: in.Filter,
 	}, nil
+}
+
+// EncodeForgetRequest writes a forget request in the format that its sender chose.
+func EncodeForgetRequest(f Format, r *api.ForgetRequest) ([]byte, *Error) {
+	if f == Protobuf {
+		return marshal(r)
+	}
+	return toJSON(forgetJSON{
+		Space: r.GetSpace(), IDs: r.GetIds(), All: r.GetAll(), Acknowledgement: acks.name(r.GetAcknowledgement()), DeadlineMS: r.GetDeadlineMs(),
+		IdempotencyKey: r.GetIdempotencyKey(), Filter: r.GetFilter(),
+	})
 }
 
 // EncodeForget writes the answer to a forget request.

@@ -22,6 +22,11 @@ type recallJSON struct {
 	Recall     string     `json:"recall,omitempty"`
 	Ef         *uint32    `json:"ef,omitempty"`
 	AsOf       string     `json:"as_of,omitempty"`
+	Spaces     []string   `json:"spaces,omitempty"`
+	Prefix     string     `json:"prefix,omitempty"`
+	HalfLifeMS uint64     `json:"half_life_ms,omitempty"`
+	Paged      bool       `json:"paged,omitempty"`
+	Cursor     string     `json:"cursor,omitempty"`
 }
 
 // DecodeRecall reads the body of a recall request.
@@ -41,6 +46,7 @@ func DecodeRecall(f Format, body []byte) (*api.RecallRequest, *Error) {
 	return &api.RecallRequest{
 		Space: in.Space, Embedding: in.Embedding.embedding(), Text: in.Text, Id: in.ID, K: in.K, MinScore: in.MinScore,
 		Filter: in.Filter, AtLeast: in.AtLeast, DeadlineMs: in.DeadlineMS, Include: in.Include, Recall: target, Ef: in.Ef, AsOf: in.AsOf,
+		Spaces: in.Spaces, Prefix: in.Prefix, HalfLifeMs: in.HalfLifeMS, Paged: in.Paged, Cursor: in.Cursor,
 	}, nil
 }
 
@@ -65,8 +71,10 @@ func CheckRecall(r *api.RecallRequest) *Error {
 		return Errorf(CodeInvalidArgument, "ef", "ef is %d; it can be 1 to %d", r.GetEf(), event.MaxEf)
 	case r.Ef != nil && r.GetRecall() == api.RecallTarget_RECALL_TARGET_EXACT:
 		return Errorf(CodeInvalidArgument, "ef", "an exact recall has no candidate list, so ef means nothing there; leave one of the two out")
-	case r.GetFilter() != "":
-		return Errorf(CodeUnsupported, "filter", "this version does not filter; leave the field out")
+	case r.GetHalfLifeMs() > maxHalfLife:
+		return Errorf(CodeInvalidArgument, "half_life_ms", "half_life_ms is %d; it can be up to %d, a hundred years", r.GetHalfLifeMs(), uint64(maxHalfLife))
+	case r.GetCursor() != "" && r.GetAsOf() != "":
+		return Errorf(CodeInvalidArgument, "as_of", "a cursor says itself what it reads as of; leave as_of out")
 	case len(r.GetId()) > event.MaxID:
 		return Errorf(CodeInvalidID, "id", "id has %d bytes; it can have up to %d", len(r.GetId()), event.MaxID)
 	case len(r.GetText()) > event.MaxText:
@@ -74,6 +82,44 @@ func CheckRecall(r *api.RecallRequest) *Error {
 	}
 	_, err := ParseInclude(r.GetInclude())
 	return err
+}
+
+// maxHalfLife is the longest half-life, in milliseconds.
+const maxHalfLife = 100 * 366 * 24 * 3600 * 1000
+
+// CheckOneSpace refuses the fields of a recall that are for several spaces.
+func CheckOneSpace(r *api.RecallRequest) *Error {
+	if len(r.GetSpaces()) > 0 || r.GetPrefix() != "" {
+		return Errorf(CodeInvalidSpace, "spaces", "this request is for the one space that its subject or path names; several are recalled from with engram.recall, or POST /v1/recall")
+	}
+	return nil
+}
+
+// CheckSpaces refuses a recall from several spaces that does not say which.
+func CheckSpaces(r *api.RecallRequest) *Error {
+	named := 0
+	for _, is := range []bool{r.GetSpace() != "", len(r.GetSpaces()) > 0, r.GetPrefix() != ""} {
+		if is {
+			named++
+		}
+	}
+	switch {
+	case named != 1:
+		return Errorf(CodeInvalidSpace, "spaces", "a recall from several spaces has either spaces or prefix")
+	case len(r.GetSpaces()) > event.MaxSpaces:
+		return Errorf(CodeTooLarge, "spaces", "spaces has %d entries; it can have up to %d", len(r.GetSpaces()), event.MaxSpaces)
+	case r.GetId() != "":
+		return Errorf(CodeInvalidArgument, "id", "an id is one of a single space; get its embedding, and recall with that")
+	}
+	if r.GetPrefix() != "" && event.ValidateSpace(r.GetPrefix()) != nil {
+		return Errorf(CodeInvalidSpace, "prefix", "no space can have a name that begins with %q", r.GetPrefix())
+	}
+	for _, s := range r.GetSpaces() {
+		if err := CheckSpace(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Include says what a hit carries beside id, score and times.
@@ -109,6 +155,8 @@ type hitJSON struct {
 	ExpiresAt  timeJSON     `json:"expires_at,omitempty"`
 	Session    string       `json:"session,omitempty"`
 	Sequence   uint64       `json:"sequence,omitempty"`
+	Space      string       `json:"space,omitempty"`
+	Similarity float32      `json:"similarity,omitempty"`
 }
 
 func hitsJSON(hits []*api.Hit, scored bool) []hitJSON {
@@ -118,6 +166,7 @@ func hitsJSON(hits []*api.Hit, scored bool) []hitJSON {
 			ID: h.GetId(), ObservedAt: timeJSON(h.GetObservedAt()), Position: h.GetPosition(), Text: h.GetText(),
 			Metadata: h.GetMetadata(), Embedding: h.GetEmbedding().GetData(), Priority: priorities.name(h.GetPriority()),
 			Importance: h.GetImportance(), ExpiresAt: timeJSON(h.GetExpiresAt()), Session: h.GetSession(), Sequence: h.GetSequence(),
+			Space: h.GetSpace(), Similarity: h.GetSimilarity(),
 		}
 		if scored {
 			score := h.GetScore()
@@ -129,12 +178,37 @@ func hitsJSON(hits []*api.Hit, scored bool) []hitJSON {
 }
 
 type recallAnswerJSON struct {
-	Hits        []hitJSON `json:"hits"`
-	Applied     string    `json:"applied"`
-	StalenessMS float64   `json:"staleness_ms"`
-	Searched    uint64    `json:"searched"`
-	Exact       bool      `json:"exact"`
-	TookUS      uint64    `json:"took_us"`
+	Hits        []hitJSON         `json:"hits"`
+	Applied     string            `json:"applied"`
+	StalenessMS float64           `json:"staleness_ms"`
+	Searched    uint64            `json:"searched"`
+	Exact       bool              `json:"exact"`
+	TookUS      uint64            `json:"took_us"`
+	Next        string            `json:"next,omitempty"`
+	Spaces      []spaceAnswerJSON `json:"spaces,omitempty"`
+}
+
+type spaceAnswerJSON struct {
+	Space       string     `json:"space"`
+	Applied     string     `json:"applied,omitempty"`
+	StalenessMS float64    `json:"staleness_ms"`
+	Searched    uint64     `json:"searched"`
+	Exact       bool       `json:"exact"`
+	Error       *errorBody `json:"error,omitempty"`
+}
+
+func spaceAnswers(all []*api.SpaceAnswer) (out []spaceAnswerJSON) {
+	for _, s := range all {
+		j := spaceAnswerJSON{
+			Space: s.GetSpace(), Applied: s.GetApplied(), StalenessMS: s.GetStalenessMs(), Searched: s.GetSearched(), Exact: s.GetExact(),
+		}
+		if s.GetError() != nil {
+			b := FromProto(s.GetError()).body()
+			j.Error = &b
+		}
+		out = append(out, j)
+	}
+	return out
 }
 
 // EncodeRecall writes the answer to a recall request.
@@ -142,7 +216,10 @@ func EncodeRecall(f Format, r *api.RecallResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(recallAnswerJSON{hitsJSON(r.GetHits(), true), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
+	return toJSON(recallAnswerJSON{
+		hitsJSON(r.GetHits(), true), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs(), r.GetNext(),
+		spaceAnswers(r.GetSpaces()),
+	})
 }
 
 type getJSON struct {
@@ -188,17 +265,25 @@ func EncodeGet(f Format, r *api.GetResponse) ([]byte, *Error) {
 		Observations []hitJSON `json:"observations"`
 		Applied      string    `json:"applied"`
 		StalenessMS  float64   `json:"staleness_ms"`
-	}{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs()})
+		Searched     uint64    `json:"searched"`
+		Exact        bool      `json:"exact"`
+		TookUS       uint64    `json:"took_us"`
+	}{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
 }
 
 type listJSON struct {
-	Space      string   `json:"space,omitempty"`
-	Limit      *uint32  `json:"limit,omitempty"`
-	Before     string   `json:"before,omitempty"`
-	Include    []string `json:"include,omitempty"`
-	AtLeast    string   `json:"at_least,omitempty"`
-	AsOf       string   `json:"as_of,omitempty"`
-	DeadlineMS uint32   `json:"deadline_ms,omitempty"`
+	Space      string    `json:"space,omitempty"`
+	Limit      *uint32   `json:"limit,omitempty"`
+	Before     string    `json:"before,omitempty"`
+	Include    []string  `json:"include,omitempty"`
+	AtLeast    string    `json:"at_least,omitempty"`
+	AsOf       string    `json:"as_of,omitempty"`
+	DeadlineMS uint32    `json:"deadline_ms,omitempty"`
+	Filter     string    `json:"filter,omitempty"`
+	From       *timeJSON `json:"from,omitempty"`
+	To         *timeJSON `json:"to,omitempty"`
+	Order      string    `json:"order,omitempty"`
+	Cursor     string    `json:"cursor,omitempty"`
 }
 
 // DecodeList reads the body of a list request, which may be empty, and refuses what no space could answer.
@@ -215,9 +300,20 @@ func DecodeList(f Format, body []byte) (*api.ListRequest, *Error) {
 		if err := strictJSON(body, &in); err != nil {
 			return nil, err
 		}
+		order, err := orders.parse(in.Order)
+		if err != nil {
+			return nil, err
+		}
 		req = &api.ListRequest{
 			Space: in.Space, Limit: in.Limit, Before: in.Before, Include: in.Include, AtLeast: in.AtLeast, AsOf: in.AsOf, DeadlineMs: in.DeadlineMS,
+			Filter: in.Filter, From: (*int64)(in.From), To: (*int64)(in.To), Order: order, Cursor: in.Cursor,
 		}
+	}
+	switch {
+	case !orders.knows(req.GetOrder()):
+		return nil, Errorf(CodeInvalidArgument, "order", "order is %d, which is neither newest nor oldest nor latest nor earliest", req.GetOrder())
+	case req.GetCursor() != "" && req.GetAsOf() != "":
+		return nil, Errorf(CodeInvalidArgument, "as_of", "a cursor says itself what it reads as of; leave as_of out")
 	}
 	if req.Limit != nil && (req.GetLimit() == 0 || req.GetLimit() > event.MaxList) {
 		return nil, Errorf(CodeInvalidArgument, "limit", "limit is %d; it can be 1 to %d", req.GetLimit(), event.MaxList)
@@ -234,9 +330,16 @@ func EncodeList(f Format, r *api.ListResponse) ([]byte, *Error) {
 	return toJSON(struct {
 		Observations []hitJSON `json:"observations"`
 		More         bool      `json:"more"`
+		Next         string    `json:"next,omitempty"`
 		Applied      string    `json:"applied"`
 		StalenessMS  float64   `json:"staleness_ms"`
-	}{hitsJSON(r.GetObservations(), false), r.GetMore(), r.GetApplied(), r.GetStalenessMs()})
+		Searched     uint64    `json:"searched"`
+		Exact        bool      `json:"exact"`
+		TookUS       uint64    `json:"took_us"`
+	}{
+		hitsJSON(r.GetObservations(), false), r.GetMore(), r.GetNext(), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(),
+		r.GetTookUs(),
+	})
 }
 
 // EncodeRecallRequest writes a recall request in the format that its sender chose.
@@ -247,6 +350,7 @@ func EncodeRecallRequest(f Format, r *api.RecallRequest) ([]byte, *Error) {
 	return toJSON(recallJSON{
 		Space: r.GetSpace(), Embedding: r.GetEmbedding().GetData(), Text: r.GetText(), ID: r.GetId(), K: r.K, MinScore: r.MinScore,
 		Filter: r.GetFilter(), AtLeast: r.GetAtLeast(), DeadlineMS: r.GetDeadlineMs(), Include: r.GetInclude(),
-		Recall: targets.name(r.GetRecall()), Ef: r.Ef, AsOf: r.GetAsOf(),
+		Recall: targets.name(r.GetRecall()), Ef: r.Ef, AsOf: r.GetAsOf(), Spaces: r.GetSpaces(), Prefix: r.GetPrefix(),
+		HalfLifeMS: r.GetHalfLifeMs(), Paged: r.GetPaged(), Cursor: r.GetCursor(),
 	})
 }

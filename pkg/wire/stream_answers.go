@@ -186,7 +186,12 @@ func decodeRecalled(body []byte) (*api.RecallResponse, *Error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, jsonError(err)
 	}
-	out := &api.RecallResponse{Applied: in.Applied, StalenessMs: in.StalenessMS, Searched: in.Searched, Exact: in.Exact, TookUs: in.TookUS}
+	out := &api.RecallResponse{Applied: in.Applied, StalenessMs: in.StalenessMS, Searched: in.Searched, Exact: in.Exact, TookUs: in.TookUS, Next: in.Next}
+	for _, a := range in.Spaces {
+		out.Spaces = append(out.Spaces, &api.SpaceAnswer{
+			Space: a.Space, Applied: a.Applied, StalenessMs: a.StalenessMS, Searched: a.Searched, Exact: a.Exact, Error: a.Error.proto(),
+		})
+	}
 	for _, h := range in.Hits {
 		priority, err := priorities.parse(h.Priority)
 		if err != nil {
@@ -195,6 +200,7 @@ func decodeRecalled(body []byte) (*api.RecallResponse, *Error) {
 		hit := &api.Hit{
 			Id: h.ID, ObservedAt: int64(h.ObservedAt), Position: h.Position, Text: h.Text, Metadata: h.Metadata, Embedding: h.Embedding.embedding(),
 			Priority: priority, Importance: h.Importance, ExpiresAt: int64(h.ExpiresAt), Session: h.Session, Sequence: h.Sequence,
+			Space: h.Space, Similarity: h.Similarity,
 		}
 		if h.Score != nil {
 			hit.Score = *h.Score

@@ -4,69 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
-	"github.com/engram-memory/engram/pkg/bus"
-	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/wire"
 )
-
-func (v *service) recall(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
-	start := time.Now()
-	req, err := wire.DecodeRecall(f, body)
-	if err == nil {
-		err = wire.CheckRecall(req)
-	}
-	if err != nil {
-		return nil, err
-	}
-	space, err := v.spaceOf(header, req.GetSpace())
-	if err != nil {
-		return nil, err
-	}
-	asOf, leave, err := v.enter(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	q, err := v.query(space, req)
-	if err != nil {
-		return nil, err
-	}
-	q.AsOf = asOf
-	include, _ := wire.ParseInclude(req.GetInclude())
-	q.OmitVectors = !include.Embedding
-	ctx, cancel := context.WithTimeout(ctx, max(searchLimit, time.Duration(req.GetDeadlineMs())*time.Millisecond))
-	defer cancel()
-	q.Context = ctx
-	store, m, staleness := v.view()
-	res, serr := v.s.w.search(store, space, q)
-	switch {
-	case errors.Is(serr, context.Canceled):
-		return nil, v.stopping()
-	case errors.Is(serr, context.DeadlineExceeded):
-		return nil, wire.Errorf(wire.CodeDeadline, "", "the search took longer than anybody waits for it")
-	}
-	if serr != nil && !awaited(header, serr) {
-		return nil, v.unread(space, req, serr)
-	}
-	if serr == nil {
-		v.s.w.auditor.offer(store, space, q, m.applied, res.Rows)
-	}
-	hits, err := v.hits(res.Rows, include)
-	if err != nil {
-		return nil, err
-	}
-	return wire.EncodeRecall(f, &api.RecallResponse{
-		Hits: hits, Applied: v.position(m.applied), StalenessMs: staleness, Searched: uint64(res.Searched), Exact: res.Exact,
-		TookUs: uint64(time.Since(start).Microseconds()),
-	})
-}
 
 // searchLimit is for how long a recall is computed at least, as long as the recall API waits for it over HTTP.
 const searchLimit = 10 * time.Second
@@ -76,39 +21,6 @@ const searchLimit = 10 * time.Second
 // no such space.
 func awaited(header string, err error) bool {
 	return header != "" && errors.Is(err, vecstore.ErrUnknownSpace)
-}
-
-func (v *service) query(space string, req *api.RecallRequest) (vecstore.Query, *wire.Error) {
-	q := vecstore.Query{
-		ID: req.GetId(), K: event.DefaultK, MinScore: float32(math.Inf(-1)), Ef: int(req.GetEf()), Now: time.Now(),
-	}
-	switch req.GetRecall() {
-	case api.RecallTarget_RECALL_TARGET_FAST:
-		q.Effort = vecstore.EffortFast
-	case api.RecallTarget_RECALL_TARGET_EXACT:
-		q.Effort = vecstore.EffortExact
-	default:
-		q.Effort = vecstore.EffortBalanced
-	}
-	if req.K != nil {
-		q.K = int(req.GetK())
-	}
-	if req.MinScore != nil {
-		q.MinScore = req.GetMinScore()
-	}
-	if req.GetText() != "" {
-		return q, wire.Errorf(wire.CodeUnsupported, "text", "a shard has no embedder; ask %s", bus.RecallSubject(space))
-	}
-	if req.GetEmbedding() == nil {
-		return q, nil
-	}
-	def, ok := v.s.store.Load().Definition(space)
-	packed, err := wire.EmbeddingF32(req.GetEmbedding(), ok && def.Metric == vecstore.Cosine)
-	if err != nil {
-		return q, err
-	}
-	q.Vector = event.DecodeF32(make([]float32, 0, len(packed)/4), packed)
-	return q, nil
 }
 
 // hits makes the answer's hits out of rows.
@@ -138,6 +50,7 @@ func (v *service) hits(rows []vecstore.Row, include wire.Include) ([]*api.Hit, *
 }
 
 func (v *service) get(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
+	start := time.Now()
 	req, err := wire.DecodeGet(f, body)
 	if err != nil {
 		return nil, err
@@ -161,45 +74,10 @@ func (v *service) get(ctx context.Context, f wire.Format, header string, body []
 	if err != nil {
 		return nil, err
 	}
-	return wire.EncodeGet(f, &api.GetResponse{Observations: hits, Applied: v.position(m.applied), StalenessMs: staleness})
-}
-
-func (v *service) list(ctx context.Context, f wire.Format, header string, body []byte) ([]byte, *wire.Error) {
-	req, err := wire.DecodeList(f, body)
-	if err != nil {
-		return nil, err
-	}
-	space, err := v.spaceOf(header, req.GetSpace())
-	if err != nil {
-		return nil, err
-	}
-	before := uint64(0)
-	if req.GetBefore() != "" {
-		if before, err = v.sequence("before", req.GetBefore()); err != nil {
-			return nil, err
-		}
-		before = max(before, 1) // 0 would be any
-	}
-	asOf, leave, err := v.enter(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	limit := event.DefaultList
-	if req.Limit != nil {
-		limit = int(req.GetLimit())
-	}
-	store, m, staleness := v.view()
-	rows, more, serr := store.List(space, before, limit, vecstore.At{Now: time.Now(), AsOf: asOf})
-	if serr != nil && !awaited(header, serr) {
-		return nil, v.unread(space, req, serr)
-	}
-	include, _ := wire.ParseInclude(req.GetInclude())
-	hits, err := v.hits(rows, include)
-	if err != nil {
-		return nil, err
-	}
-	return wire.EncodeList(f, &api.ListResponse{Observations: hits, More: more, Applied: v.position(m.applied), StalenessMs: staleness})
+	return wire.EncodeGet(f, &api.GetResponse{
+		Observations: hits, Applied: v.position(m.applied), StalenessMs: staleness, Searched: uint64(len(req.GetIds())), Exact: true,
+		TookUs: uint64(time.Since(start).Microseconds()),
+	})
 }
 
 func (v *service) spaces(_ context.Context, f wire.Format, _ string, body []byte) ([]byte, *wire.Error) {

@@ -22,9 +22,22 @@ func (v *service) compact(ctx context.Context, f wire.Format, header string, bod
 	ctx, cancel := context.WithTimeout(ctx, wire.CompactLimit(req))
 	defer cancel()
 	start := time.Now()
+	if req.GetAtLeast() != "" {
+		sequence, err := v.sequence("at_least", req.GetAtLeast())
+		if err == nil {
+			err = v.reach(ctx, "at_least", sequence)
+		}
+		if err != nil {
+			return wire.EncodeCompact(f, &api.CompactResponse{Copies: []*api.CompactedCopy{{Worker: v.s.w.Config.Name, Error: err.Proto()}}})
+		}
+	}
 	store, m, _ := v.view()
 	store.Applied(m.applied)
-	c, serr := store.Compact(ctx, space)
+	compact := store.Compact
+	if req.GetErase() {
+		compact = store.Erase
+	}
+	c, serr := compact(ctx, space)
 	done := &api.CompactedCopy{
 		Worker: v.s.w.Config.Name, RowsBefore: c.Before, RowsAfter: c.After, RowsReclaimed: c.Reclaimed,
 		LogBytesBefore: uint64(c.BytesBefore), LogBytesAfter: uint64(c.BytesAfter), TookMs: float64(time.Since(start)) / 1e6,

@@ -36,6 +36,12 @@ func decode(subject string, data []byte, definition func(string) (vecstore.Defin
 	case *api.LogEvent_Forget:
 		named, high = e.Forget.GetSpace(), true
 		ev.Kind, ev.IDs = vecstore.KindForget, e.Forget.GetIds()
+	case *api.LogEvent_ForgetMatching:
+		named, high = e.ForgetMatching.GetSpace(), true
+		ev.Kind, ev.Filter = vecstore.KindForget, e.ForgetMatching.GetFilter()
+		if ev.Filter == "" {
+			err = wire.Errorf(wire.CodeMalformed, "filter", "the event says not what it forgets")
+		}
 	case *api.LogEvent_Drop:
 		named = e.Drop.GetSpace()
 		ev.Kind, ev.Generation = vecstore.KindDrop, e.Drop.GetGeneration()

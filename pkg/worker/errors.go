@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/engram-memory/engram/pkg/filter"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vfs"
@@ -14,6 +15,10 @@ import (
 
 // storeError says in the contract's words why the store refused an event or a request.
 func storeError(err error) *wire.Error {
+	var filtered *filter.Error
+	if errors.As(err, &filtered) {
+		return filtered.Wire()
+	}
 	for _, c := range []struct {
 		is    error
 		code  wire.Code

@@ -185,6 +185,7 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			}
 			flow = flow[:0]
 		}
+		before, busy := s.mark.newest()
 		t.shard, t.bytes = s, len(d.msg.Data())
 		t.event.Sequence, t.event.Published = sequence, d.meta.Timestamp.UnixNano()
 		var err error
@@ -195,6 +196,21 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			return err
 		}
 		high, refused := decode(d.msg.Subject(), d.msg.Data(), store.Definition, &t.event)
+		if refused == nil && t.event.Filter != "" {
+			// What it means is decided by everything before it, and by nothing behind it.
+			err := s.hand(ctx, app, flow)
+			flow = flow[:0]
+			if err == nil && busy {
+				err = s.mark.await(ctx, before)
+			}
+			if err == nil {
+				refused, err = s.match(ctx, store, &t.event)
+			}
+			if err != nil {
+				s.mark.retract(t.ticket) // the stream delivers it again
+				return err
+			}
+		}
 		if refused == nil {
 			if err := app.Add(&t.event); err != nil {
 				refused = storeError(err)

@@ -17,6 +17,8 @@ func spaceIn(e *api.LogEvent) string {
 		return k.Define.GetName()
 	case *api.LogEvent_Forget:
 		return k.Forget.GetSpace()
+	case *api.LogEvent_ForgetMatching:
+		return k.ForgetMatching.GetSpace()
 	case *api.LogEvent_Drop:
 		return k.Drop.GetSpace()
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // service is the micro service "engram-shard-<n>" of one copy of a shard: engram.shard.<n>.recall, get, list, spaces and
-// await, in the queue group that all copies share, and compact, which each of them hears. Each shard has its own, so that
+// await, in the queue group that all copies share, and compact and look, which each of them hears. Each shard has its own, so that
 // copies come and go alone.
 type service struct {
 	s       *shard
@@ -60,10 +60,10 @@ func (s *shard) serve() (*service, error) {
 	}
 	for verb, answer := range map[string]answerer{
 		bus.VerbRecall: v.recall, bus.VerbGet: v.get, bus.VerbList: v.list, bus.VerbSpaces: v.spaces, bus.VerbAwait: v.await,
-		bus.VerbCompact: v.compact,
+		bus.VerbCompact: v.compact, bus.VerbLook: v.look,
 	} {
 		opts := []micro.EndpointOpt{micro.WithEndpointSubject(bus.ShardSubject(s.number, verb))}
-		if verb == bus.VerbCompact {
+		if verb == bus.VerbCompact || verb == bus.VerbLook {
 			opts = append(opts, micro.WithEndpointQueueGroupDisabled())
 		}
 		if err := v.micro.AddEndpoint(verb, v.handler(verb, answer), opts...); err != nil {

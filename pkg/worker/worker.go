@@ -18,6 +18,7 @@ import (
 
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/dirlock"
+	"github.com/engram-memory/engram/pkg/filter"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
@@ -48,6 +49,7 @@ type Worker struct {
 	recalls     chan struct{} // places of recalls that run
 	search      searcher
 	auditor     *auditor
+	filters     *filter.Compiler
 	linking     *vecstore.Linking // threads of all shards; nil where each has its own
 	maps        *vecstore.Maps    // of the row logs of all shards
 
@@ -85,6 +87,10 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 			return nil, fmt.Errorf("configuration of the worker: shards lists %d, and there are the shards 0 to %d", n, opt.Topology.Shards-1)
 		}
 	}
+	filters, err := filter.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
 	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
-	w.maps = vecstore.NewMaps(opt.Config.Index.MapBytes)
+	w.maps, w.filters = vecstore.NewMaps(opt.Config.Index.MapBytes), filters
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}

@@ -138,10 +138,6 @@ func testRefusals(t *testing.T, f Factory) {
 		change(&d)
 		return vecstore.Event{Kind: vecstore.KindDefine, Space: "new", Definition: &d}
 	}
-	many := make([]string, 20_000)
-	for i := range many {
-		many[i] = strings.Repeat("x", 200)
-	}
 	v := pack([]float32{1, 2, 3, 4})
 	for name, test := range map[string]struct {
 		event vecstore.Event
@@ -155,7 +151,7 @@ func testRefusals(t *testing.T, f Factory) {
 		"observe: body":             {vecstore.Event{Kind: vecstore.KindObserve, Space: "s", ID: "x", Vector: v, Body: make([]byte, 2<<20)}, vecstore.ErrTooLarge},
 		"observe: id":               {vecstore.Event{Kind: vecstore.KindObserve, Space: "s", ID: strings.Repeat("x", 1<<16), Vector: v}, vecstore.ErrTooLarge},
 		"forget: unknown space":     {vecstore.Event{Kind: vecstore.KindForget, Space: "t", IDs: []string{"0"}}, vecstore.ErrUnknownSpace},
-		"forget: too many":          {vecstore.Event{Kind: vecstore.KindForget, Space: "s", IDs: many}, vecstore.ErrTooLarge},
+		"forget: endless id":        {vecstore.Event{Kind: vecstore.KindForget, Space: "s", IDs: []string{strings.Repeat("x", 2<<20)}}, vecstore.ErrTooLarge},
 		"define: nothing":           {vecstore.Event{Kind: vecstore.KindDefine, Space: "new"}, vecstore.ErrDefinition},
 		"define: no dimension":      {definition(func(d *vecstore.Definition) { d.Dimension = 0 }), vecstore.ErrDefinition},
 		"define: endless dimension": {definition(func(d *vecstore.Definition) { d.Dimension = math.MaxUint32 }), vecstore.ErrDefinition},

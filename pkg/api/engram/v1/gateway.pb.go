@@ -284,15 +284,17 @@ func (x *ObserveResult) GetError() *Error {
 type ForgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
-	// The observations to forget; exclusive with all.
+	// The observations to forget; exclusive with all and filter.
 	Ids []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
 	// Drop the whole space.
 	All             bool            `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
 	Acknowledgement Acknowledgement `protobuf:"varint,4,opt,name=acknowledgement,proto3,enum=engram.v1.Acknowledgement" json:"acknowledgement,omitempty"`
 	DeadlineMs      uint32          `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	IdempotencyKey  string          `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Forget every observation below the forget's own position that matches this CEL expression, see docs/wire.md.
+	Filter        string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForgetRequest) Reset() {
@@ -363,6 +365,13 @@ func (x *ForgetRequest) GetDeadlineMs() uint32 {
 func (x *ForgetRequest) GetIdempotencyKey() string {
 	if x != nil {
 		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ForgetRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
 	}
 	return ""
 }
@@ -784,7 +793,7 @@ const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"searchable\x18\x04 \x01(\bR\n" +
 	"searchable\x12&\n" +
-	"\x05error\x18\x05 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xd9\x01\n" +
+	"\x05error\x18\x05 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xf1\x01\n" +
 	"\rForgetRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x10\n" +
@@ -792,7 +801,8 @@ const file_engram_v1_gateway_proto_rawDesc = "" +
 	"\x0facknowledgement\x18\x04 \x01(\x0e2\x1a.engram.v1.AcknowledgementR\x0facknowledgement\x12\x1f\n" +
 	"\vdeadline_ms\x18\x05 \x01(\rR\n" +
 	"deadlineMs\x12'\n" +
-	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\"t\n" +
+	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12\x16\n" +
+	"\x06filter\x18\a \x01(\tR\x06filter\"t\n" +
 	"\x0eForgetResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x1e\n" +
 	"\n" +

@@ -31,6 +31,7 @@ type LogEvent struct {
 	//	*LogEvent_Define
 	//	*LogEvent_Forget
 	//	*LogEvent_Drop
+	//	*LogEvent_ForgetMatching
 	Event         isLogEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -109,6 +110,15 @@ func (x *LogEvent) GetDrop() *DropEvent {
 	return nil
 }
 
+func (x *LogEvent) GetForgetMatching() *ForgetMatchingEvent {
+	if x != nil {
+		if x, ok := x.Event.(*LogEvent_ForgetMatching); ok {
+			return x.ForgetMatching
+		}
+	}
+	return nil
+}
+
 type isLogEvent_Event interface {
 	isLogEvent_Event()
 }
@@ -129,6 +139,10 @@ type LogEvent_Drop struct {
 	Drop *DropEvent `protobuf:"bytes,4,opt,name=drop,proto3,oneof"`
 }
 
+type LogEvent_ForgetMatching struct {
+	ForgetMatching *ForgetMatchingEvent `protobuf:"bytes,5,opt,name=forget_matching,json=forgetMatching,proto3,oneof"`
+}
+
 func (*LogEvent_Observe) isLogEvent_Event() {}
 
 func (*LogEvent_Define) isLogEvent_Event() {}
@@ -136,6 +150,8 @@ func (*LogEvent_Define) isLogEvent_Event() {}
 func (*LogEvent_Forget) isLogEvent_Event() {}
 
 func (*LogEvent_Drop) isLogEvent_Event() {}
+
+func (*LogEvent_ForgetMatching) isLogEvent_Event() {}
 
 // ForgetEvent removes observations of a space whose stream sequence is below its own.
 type ForgetEvent struct {
@@ -190,6 +206,60 @@ func (x *ForgetEvent) GetIds() []string {
 	return nil
 }
 
+// ForgetMatchingEvent removes observations of a space whose stream sequence is below its own and that match an expression.
+type ForgetMatchingEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	// In CEL, see docs/wire.md.
+	Filter        string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetMatchingEvent) Reset() {
+	*x = ForgetMatchingEvent{}
+	mi := &file_engram_v1_log_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetMatchingEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetMatchingEvent) ProtoMessage() {}
+
+func (x *ForgetMatchingEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_log_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetMatchingEvent.ProtoReflect.Descriptor instead.
+func (*ForgetMatchingEvent) Descriptor() ([]byte, []int) {
+	return file_engram_v1_log_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ForgetMatchingEvent) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *ForgetMatchingEvent) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
 // DropEvent ends a generation of a space: everything of it below its own stream sequence.
 type DropEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -201,7 +271,7 @@ type DropEvent struct {
 
 func (x *DropEvent) Reset() {
 	*x = DropEvent{}
-	mi := &file_engram_v1_log_proto_msgTypes[2]
+	mi := &file_engram_v1_log_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +283,7 @@ func (x *DropEvent) String() string {
 func (*DropEvent) ProtoMessage() {}
 
 func (x *DropEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_log_proto_msgTypes[2]
+	mi := &file_engram_v1_log_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +296,7 @@ func (x *DropEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropEvent.ProtoReflect.Descriptor instead.
 func (*DropEvent) Descriptor() ([]byte, []int) {
-	return file_engram_v1_log_proto_rawDescGZIP(), []int{2}
+	return file_engram_v1_log_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DropEvent) GetSpace() string {
@@ -261,7 +331,7 @@ type QuarantineEvent struct {
 
 func (x *QuarantineEvent) Reset() {
 	*x = QuarantineEvent{}
-	mi := &file_engram_v1_log_proto_msgTypes[3]
+	mi := &file_engram_v1_log_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +343,7 @@ func (x *QuarantineEvent) String() string {
 func (*QuarantineEvent) ProtoMessage() {}
 
 func (x *QuarantineEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_log_proto_msgTypes[3]
+	mi := &file_engram_v1_log_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +356,7 @@ func (x *QuarantineEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineEvent.ProtoReflect.Descriptor instead.
 func (*QuarantineEvent) Descriptor() ([]byte, []int) {
-	return file_engram_v1_log_proto_rawDescGZIP(), []int{3}
+	return file_engram_v1_log_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *QuarantineEvent) GetPosition() string {
@@ -328,16 +398,20 @@ var File_engram_v1_log_proto protoreflect.FileDescriptor
 
 const file_engram_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x13engram/v1/log.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xdb\x01\n" +
+	"\x13engram/v1/log.proto\x12\tengram.v1\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\xa6\x02\n" +
 	"\bLogEvent\x122\n" +
 	"\aobserve\x18\x01 \x01(\v2\x16.engram.v1.ObservationH\x00R\aobserve\x124\n" +
 	"\x06define\x18\x02 \x01(\v2\x1a.engram.v1.SpaceDefinitionH\x00R\x06define\x120\n" +
 	"\x06forget\x18\x03 \x01(\v2\x16.engram.v1.ForgetEventH\x00R\x06forget\x12*\n" +
-	"\x04drop\x18\x04 \x01(\v2\x14.engram.v1.DropEventH\x00R\x04dropB\a\n" +
+	"\x04drop\x18\x04 \x01(\v2\x14.engram.v1.DropEventH\x00R\x04drop\x12I\n" +
+	"\x0fforget_matching\x18\x05 \x01(\v2\x1e.engram.v1.ForgetMatchingEventH\x00R\x0eforgetMatchingB\a\n" +
 	"\x05event\"5\n" +
 	"\vForgetEvent\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
-	"\x03ids\x18\x02 \x03(\tR\x03ids\"A\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\"C\n" +
+	"\x13ForgetMatchingEvent\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x16\n" +
+	"\x06filter\x18\x02 \x01(\tR\x06filter\"A\n" +
 	"\tDropEvent\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x1e\n" +
 	"\n" +
@@ -362,25 +436,27 @@ func file_engram_v1_log_proto_rawDescGZIP() []byte {
 	return file_engram_v1_log_proto_rawDescData
 }
 
-var file_engram_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_engram_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_engram_v1_log_proto_goTypes = []any{
-	(*LogEvent)(nil),        // 0: engram.v1.LogEvent
-	(*ForgetEvent)(nil),     // 1: engram.v1.ForgetEvent
-	(*DropEvent)(nil),       // 2: engram.v1.DropEvent
-	(*QuarantineEvent)(nil), // 3: engram.v1.QuarantineEvent
-	(*Observation)(nil),     // 4: engram.v1.Observation
-	(*SpaceDefinition)(nil), // 5: engram.v1.SpaceDefinition
+	(*LogEvent)(nil),            // 0: engram.v1.LogEvent
+	(*ForgetEvent)(nil),         // 1: engram.v1.ForgetEvent
+	(*ForgetMatchingEvent)(nil), // 2: engram.v1.ForgetMatchingEvent
+	(*DropEvent)(nil),           // 3: engram.v1.DropEvent
+	(*QuarantineEvent)(nil),     // 4: engram.v1.QuarantineEvent
+	(*Observation)(nil),         // 5: engram.v1.Observation
+	(*SpaceDefinition)(nil),     // 6: engram.v1.SpaceDefinition
 }
 var file_engram_v1_log_proto_depIdxs = []int32{
-	4, // 0: engram.v1.LogEvent.observe:type_name -> engram.v1.Observation
-	5, // 1: engram.v1.LogEvent.define:type_name -> engram.v1.SpaceDefinition
+	5, // 0: engram.v1.LogEvent.observe:type_name -> engram.v1.Observation
+	6, // 1: engram.v1.LogEvent.define:type_name -> engram.v1.SpaceDefinition
 	1, // 2: engram.v1.LogEvent.forget:type_name -> engram.v1.ForgetEvent
-	2, // 3: engram.v1.LogEvent.drop:type_name -> engram.v1.DropEvent
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 3: engram.v1.LogEvent.drop:type_name -> engram.v1.DropEvent
+	2, // 4: engram.v1.LogEvent.forget_matching:type_name -> engram.v1.ForgetMatchingEvent
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_log_proto_init() }
@@ -395,6 +471,7 @@ func file_engram_v1_log_proto_init() {
 		(*LogEvent_Define)(nil),
 		(*LogEvent_Forget)(nil),
 		(*LogEvent_Drop)(nil),
+		(*LogEvent_ForgetMatching)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -402,7 +479,7 @@ func file_engram_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_log_proto_rawDesc), len(file_engram_v1_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -78,11 +78,74 @@ func (RecallTarget) EnumDescriptor() ([]byte, []int) {
 	return file_engram_v1_recall_proto_rawDescGZIP(), []int{0}
 }
 
-// RecallRequest is the body of a request on `engram.recall.<space>`. Exactly one of embedding, text and id is set.
+// ListOrder says in which order a list has its observations.
+type ListOrder int32
+
+const (
+	// Unset is read as newest.
+	ListOrder_LIST_ORDER_UNSPECIFIED ListOrder = 0
+	// By position, the highest first.
+	ListOrder_LIST_ORDER_NEWEST ListOrder = 1
+	// By position, the lowest first.
+	ListOrder_LIST_ORDER_OLDEST ListOrder = 2
+	// By when it was observed, the latest first.
+	ListOrder_LIST_ORDER_LATEST ListOrder = 3
+	// By when it was observed, the earliest first.
+	ListOrder_LIST_ORDER_EARLIEST ListOrder = 4
+)
+
+// Enum value maps for ListOrder.
+var (
+	ListOrder_name = map[int32]string{
+		0: "LIST_ORDER_UNSPECIFIED",
+		1: "LIST_ORDER_NEWEST",
+		2: "LIST_ORDER_OLDEST",
+		3: "LIST_ORDER_LATEST",
+		4: "LIST_ORDER_EARLIEST",
+	}
+	ListOrder_value = map[string]int32{
+		"LIST_ORDER_UNSPECIFIED": 0,
+		"LIST_ORDER_NEWEST":      1,
+		"LIST_ORDER_OLDEST":      2,
+		"LIST_ORDER_LATEST":      3,
+		"LIST_ORDER_EARLIEST":    4,
+	}
+)
+
+func (x ListOrder) Enum() *ListOrder {
+	p := new(ListOrder)
+	*p = x
+	return p
+}
+
+func (x ListOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_engram_v1_recall_proto_enumTypes[1].Descriptor()
+}
+
+func (ListOrder) Type() protoreflect.EnumType {
+	return &file_engram_v1_recall_proto_enumTypes[1]
+}
+
+func (x ListOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListOrder.Descriptor instead.
+func (ListOrder) EnumDescriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{1}
+}
+
+// RecallRequest is the body of a request on `engram.recall.<space>`, or on `engram.recall`, where it names the spaces itself.
+// Exactly one of embedding, text and id is set.
 type RecallRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Space     string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
-	Embedding *Embedding             `protobuf:"bytes,2,opt,name=embedding,proto3" json:"embedding,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the subject names the space: empty, or the same.
+	Space     string     `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Embedding *Embedding `protobuf:"bytes,2,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	// Embedded by the space's embedder.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	// The nearest ones of this observation, which is itself left out.
@@ -91,7 +154,7 @@ type RecallRequest struct {
 	K *uint32 `protobuf:"varint,5,opt,name=k,proto3,oneof" json:"k,omitempty"`
 	// Hits below it are left out.
 	MinScore *float32 `protobuf:"fixed32,6,opt,name=min_score,json=minScore,proto3,oneof" json:"min_score,omitempty"`
-	// Reserved for a filter expression; refused until it is supported.
+	// A CEL expression that every hit matches, see docs/wire.md.
 	Filter string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Answer only from a copy that has applied this position.
 	AtLeast string `protobuf:"bytes,8,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
@@ -104,7 +167,18 @@ type RecallRequest struct {
 	// Length of the candidate list of a graph search, 1..10000, in place of the one that recall stands for.
 	Ef *uint32 `protobuf:"varint,12,opt,name=ef,proto3,oneof" json:"ef,omitempty"`
 	// Answer from what held at this position, which is waited for as at_least is.
-	AsOf          string `protobuf:"bytes,13,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf string `protobuf:"bytes,13,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// The spaces to recall from, on `engram.recall` only; exclusive with prefix.
+	Spaces []string `protobuf:"bytes,14,rep,name=spaces,proto3" json:"spaces,omitempty"`
+	// Recall from every space whose name begins so, on `engram.recall` only.
+	Prefix string `protobuf:"bytes,15,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// After this time an observation counts half, in milliseconds: see docs/wire.md for the formula. 0 means that age does not
+	// count.
+	HalfLifeMs uint64 `protobuf:"varint,16,opt,name=half_life_ms,json=halfLifeMs,proto3" json:"half_life_ms,omitempty"`
+	// Answer as of the position that the copy has applied, and say in next how the next page is asked for.
+	Paged bool `protobuf:"varint,17,opt,name=paged,proto3" json:"paged,omitempty"`
+	// The next of a page: the same request with it is answered with the page behind that one.
+	Cursor        string `protobuf:"bytes,18,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +304,41 @@ func (x *RecallRequest) GetAsOf() string {
 	return ""
 }
 
+func (x *RecallRequest) GetSpaces() []string {
+	if x != nil {
+		return x.Spaces
+	}
+	return nil
+}
+
+func (x *RecallRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *RecallRequest) GetHalfLifeMs() uint64 {
+	if x != nil {
+		return x.HalfLifeMs
+	}
+	return 0
+}
+
+func (x *RecallRequest) GetPaged() bool {
+	if x != nil {
+		return x.Paged
+	}
+	return false
+}
+
+func (x *RecallRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 // Hit is one observation of an answer.
 type Hit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -241,12 +350,16 @@ type Hit struct {
 	Text       string            `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	Metadata   map[string]*Value `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// f32: as it was observed, or as near to that as what the space keeps of it.
-	Embedding     *Embedding `protobuf:"bytes,7,opt,name=embedding,proto3" json:"embedding,omitempty"`
-	Priority      Priority   `protobuf:"varint,8,opt,name=priority,proto3,enum=engram.v1.Priority" json:"priority,omitempty"`
-	Importance    float32    `protobuf:"fixed32,9,opt,name=importance,proto3" json:"importance,omitempty"`
-	ExpiresAt     int64      `protobuf:"varint,10,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	Session       string     `protobuf:"bytes,11,opt,name=session,proto3" json:"session,omitempty"`
-	Sequence      uint64     `protobuf:"varint,12,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Embedding  *Embedding `protobuf:"bytes,7,opt,name=embedding,proto3" json:"embedding,omitempty"`
+	Priority   Priority   `protobuf:"varint,8,opt,name=priority,proto3,enum=engram.v1.Priority" json:"priority,omitempty"`
+	Importance float32    `protobuf:"fixed32,9,opt,name=importance,proto3" json:"importance,omitempty"`
+	ExpiresAt  int64      `protobuf:"varint,10,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	Session    string     `protobuf:"bytes,11,opt,name=session,proto3" json:"session,omitempty"`
+	Sequence   uint64     `protobuf:"varint,12,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The space that it is of, in answers to a recall from several.
+	Space string `protobuf:"bytes,13,opt,name=space,proto3" json:"space,omitempty"`
+	// The score by the metric alone, where the request has a half-life.
+	Similarity    float32 `protobuf:"fixed32,14,opt,name=similarity,proto3" json:"similarity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,21 +478,40 @@ func (x *Hit) GetSequence() uint64 {
 	return 0
 }
 
+func (x *Hit) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *Hit) GetSimilarity() float32 {
+	if x != nil {
+		return x.Similarity
+	}
+	return 0
+}
+
 // RecallResponse answers a RecallRequest.
 type RecallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Best first.
 	Hits []*Hit `protobuf:"bytes,1,rep,name=hits,proto3" json:"hits,omitempty"`
-	// The position up to which the answering copy has applied everything.
+	// The position up to which the answering copy has applied everything; empty where several spaces were asked.
 	Applied string `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
-	// Age of the oldest observation that the copy knows of and could not search yet; 0 when there is none.
+	// Age of the oldest observation that the copy knows of and could not search yet; 0 when there is none. Of several spaces
+	// the greatest.
 	StalenessMs float64 `protobuf:"fixed64,3,opt,name=staleness_ms,json=stalenessMs,proto3" json:"staleness_ms,omitempty"`
-	// Rows compared with the query.
+	// Rows compared with the query, of all spaces together.
 	Searched uint64 `protobuf:"varint,4,opt,name=searched,proto3" json:"searched,omitempty"`
 	// True when the answer is the true nearest ones, not an approximation.
-	Exact         bool   `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
-	TookUs        uint64 `protobuf:"varint,6,opt,name=took_us,json=tookUs,proto3" json:"took_us,omitempty"`
-	Error         *Error `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	Exact  bool   `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
+	TookUs uint64 `protobuf:"varint,6,opt,name=took_us,json=tookUs,proto3" json:"took_us,omitempty"`
+	Error  *Error `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	// The cursor of the next page, where the request was for pages and there is one.
+	Next string `protobuf:"bytes,8,opt,name=next,proto3" json:"next,omitempty"`
+	// What each of several spaces has said, by name.
+	Spaces        []*SpaceAnswer `protobuf:"bytes,9,rep,name=spaces,proto3" json:"spaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -463,6 +595,106 @@ func (x *RecallResponse) GetError() *Error {
 	return nil
 }
 
+func (x *RecallResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *RecallResponse) GetSpaces() []*SpaceAnswer {
+	if x != nil {
+		return x.Spaces
+	}
+	return nil
+}
+
+// SpaceAnswer is what one of several spaces has said to a recall.
+type SpaceAnswer struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Space       string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Applied     string                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
+	StalenessMs float64                `protobuf:"fixed64,3,opt,name=staleness_ms,json=stalenessMs,proto3" json:"staleness_ms,omitempty"`
+	Searched    uint64                 `protobuf:"varint,4,opt,name=searched,proto3" json:"searched,omitempty"`
+	Exact       bool                   `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`
+	// Why none of its observations are among the hits.
+	Error         *Error `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpaceAnswer) Reset() {
+	*x = SpaceAnswer{}
+	mi := &file_engram_v1_recall_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpaceAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpaceAnswer) ProtoMessage() {}
+
+func (x *SpaceAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpaceAnswer.ProtoReflect.Descriptor instead.
+func (*SpaceAnswer) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SpaceAnswer) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *SpaceAnswer) GetApplied() string {
+	if x != nil {
+		return x.Applied
+	}
+	return ""
+}
+
+func (x *SpaceAnswer) GetStalenessMs() float64 {
+	if x != nil {
+		return x.StalenessMs
+	}
+	return 0
+}
+
+func (x *SpaceAnswer) GetSearched() uint64 {
+	if x != nil {
+		return x.Searched
+	}
+	return 0
+}
+
+func (x *SpaceAnswer) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *SpaceAnswer) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // GetRequest is the body of a request on `engram.get.<space>`.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -480,7 +712,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_engram_v1_recall_proto_msgTypes[3]
+	mi := &file_engram_v1_recall_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +724,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[3]
+	mi := &file_engram_v1_recall_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +737,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{3}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRequest) GetSpace() string {
@@ -552,18 +784,22 @@ func (x *GetRequest) GetAsOf() string {
 
 // GetResponse has a hit, with score 0, for each id that is there; the others are left out.
 type GetResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Observations  []*Hit                 `protobuf:"bytes,1,rep,name=observations,proto3" json:"observations,omitempty"`
-	Applied       string                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
-	StalenessMs   float64                `protobuf:"fixed64,3,opt,name=staleness_ms,json=stalenessMs,proto3" json:"staleness_ms,omitempty"`
-	Error         *Error                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Observations []*Hit                 `protobuf:"bytes,1,rep,name=observations,proto3" json:"observations,omitempty"`
+	Applied      string                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
+	StalenessMs  float64                `protobuf:"fixed64,3,opt,name=staleness_ms,json=stalenessMs,proto3" json:"staleness_ms,omitempty"`
+	Error        *Error                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Rows looked at.
+	Searched      uint64 `protobuf:"varint,5,opt,name=searched,proto3" json:"searched,omitempty"`
+	Exact         bool   `protobuf:"varint,6,opt,name=exact,proto3" json:"exact,omitempty"`
+	TookUs        uint64 `protobuf:"varint,7,opt,name=took_us,json=tookUs,proto3" json:"took_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_engram_v1_recall_proto_msgTypes[4]
+	mi := &file_engram_v1_recall_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +811,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[4]
+	mi := &file_engram_v1_recall_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +824,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{4}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResponse) GetObservations() []*Hit {
@@ -619,7 +855,29 @@ func (x *GetResponse) GetError() *Error {
 	return nil
 }
 
-// ListRequest is the body of a request on `engram.list.<space>`: the observations of a space, newest position first.
+func (x *GetResponse) GetSearched() uint64 {
+	if x != nil {
+		return x.Searched
+	}
+	return 0
+}
+
+func (x *GetResponse) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *GetResponse) GetTookUs() uint64 {
+	if x != nil {
+		return x.TookUs
+	}
+	return 0
+}
+
+// ListRequest is the body of a request on `engram.list.<space>`: the observations of a space, newest position first unless
+// it says another order.
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
@@ -631,14 +889,23 @@ type ListRequest struct {
 	AtLeast    string   `protobuf:"bytes,5,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
 	DeadlineMs uint32   `protobuf:"varint,6,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// Answer from what held at this position.
-	AsOf          string `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf string `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// A CEL expression that every one matches, see docs/wire.md.
+	Filter string `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only what was observed at this time or later, Unix time in nanoseconds; unset means any.
+	From *int64 `protobuf:"varint,9,opt,name=from,proto3,oneof" json:"from,omitempty"`
+	// Only what was observed before this time, Unix time in nanoseconds; unset means any.
+	To    *int64    `protobuf:"varint,10,opt,name=to,proto3,oneof" json:"to,omitempty"`
+	Order ListOrder `protobuf:"varint,11,opt,name=order,proto3,enum=engram.v1.ListOrder" json:"order,omitempty"`
+	// The next of a page: the same request with it is answered with the page behind that one.
+	Cursor        string `protobuf:"bytes,12,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_engram_v1_recall_proto_msgTypes[5]
+	mi := &file_engram_v1_recall_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +917,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[5]
+	mi := &file_engram_v1_recall_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +930,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{5}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRequest) GetSpace() string {
@@ -715,22 +982,63 @@ func (x *ListRequest) GetAsOf() string {
 	return ""
 }
 
+func (x *ListRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListRequest) GetFrom() int64 {
+	if x != nil && x.From != nil {
+		return *x.From
+	}
+	return 0
+}
+
+func (x *ListRequest) GetTo() int64 {
+	if x != nil && x.To != nil {
+		return *x.To
+	}
+	return 0
+}
+
+func (x *ListRequest) GetOrder() ListOrder {
+	if x != nil {
+		return x.Order
+	}
+	return ListOrder_LIST_ORDER_UNSPECIFIED
+}
+
+func (x *ListRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 // ListResponse answers a ListRequest.
 type ListResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Observations []*Hit                 `protobuf:"bytes,1,rep,name=observations,proto3" json:"observations,omitempty"`
 	Applied      string                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
 	StalenessMs  float64                `protobuf:"fixed64,3,opt,name=staleness_ms,json=stalenessMs,proto3" json:"staleness_ms,omitempty"`
-	// True when there are more below the last one.
-	More          bool   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
-	Error         *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// True when there are more behind the last one.
+	More  bool   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	Error *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// The cursor of the next page, where there are more: all pages are read as of the position of the first.
+	Next string `protobuf:"bytes,6,opt,name=next,proto3" json:"next,omitempty"`
+	// Rows looked at.
+	Searched      uint64 `protobuf:"varint,7,opt,name=searched,proto3" json:"searched,omitempty"`
+	Exact         bool   `protobuf:"varint,8,opt,name=exact,proto3" json:"exact,omitempty"`
+	TookUs        uint64 `protobuf:"varint,9,opt,name=took_us,json=tookUs,proto3" json:"took_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_engram_v1_recall_proto_msgTypes[6]
+	mi := &file_engram_v1_recall_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +1050,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[6]
+	mi := &file_engram_v1_recall_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +1063,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{6}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListResponse) GetObservations() []*Hit {
@@ -793,6 +1101,34 @@ func (x *ListResponse) GetError() *Error {
 	return nil
 }
 
+func (x *ListResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *ListResponse) GetSearched() uint64 {
+	if x != nil {
+		return x.Searched
+	}
+	return 0
+}
+
+func (x *ListResponse) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *ListResponse) GetTookUs() uint64 {
+	if x != nil {
+		return x.TookUs
+	}
+	return 0
+}
+
 // SpacesRequest is the body of a request on `engram.spaces`.
 type SpacesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -804,7 +1140,7 @@ type SpacesRequest struct {
 
 func (x *SpacesRequest) Reset() {
 	*x = SpacesRequest{}
-	mi := &file_engram_v1_recall_proto_msgTypes[7]
+	mi := &file_engram_v1_recall_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +1152,7 @@ func (x *SpacesRequest) String() string {
 func (*SpacesRequest) ProtoMessage() {}
 
 func (x *SpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[7]
+	mi := &file_engram_v1_recall_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +1165,7 @@ func (x *SpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpacesRequest.ProtoReflect.Descriptor instead.
 func (*SpacesRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{7}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SpacesRequest) GetSpace() string {
@@ -858,7 +1194,7 @@ type SpaceInfo struct {
 
 func (x *SpaceInfo) Reset() {
 	*x = SpaceInfo{}
-	mi := &file_engram_v1_recall_proto_msgTypes[8]
+	mi := &file_engram_v1_recall_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1206,7 @@ func (x *SpaceInfo) String() string {
 func (*SpaceInfo) ProtoMessage() {}
 
 func (x *SpaceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[8]
+	mi := &file_engram_v1_recall_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1219,7 @@ func (x *SpaceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceInfo.ProtoReflect.Descriptor instead.
 func (*SpaceInfo) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{8}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SpaceInfo) GetDefinition() *SpaceDefinition {
@@ -953,7 +1289,7 @@ type SpacesResponse struct {
 
 func (x *SpacesResponse) Reset() {
 	*x = SpacesResponse{}
-	mi := &file_engram_v1_recall_proto_msgTypes[9]
+	mi := &file_engram_v1_recall_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1301,7 @@ func (x *SpacesResponse) String() string {
 func (*SpacesResponse) ProtoMessage() {}
 
 func (x *SpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[9]
+	mi := &file_engram_v1_recall_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1314,7 @@ func (x *SpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpacesResponse.ProtoReflect.Descriptor instead.
 func (*SpacesResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{9}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SpacesResponse) GetSpaces() []*SpaceInfo {
@@ -1001,14 +1337,18 @@ type CompactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
 	// How long the copies may take, in milliseconds; 0 means the server's own limit.
-	DeadlineMs    uint32 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	DeadlineMs uint32 `protobuf:"varint,2,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// Reclaim what was replaced or forgotten at once, too, rather than keep it for reads of the past, which are "gone" then.
+	Erase bool `protobuf:"varint,3,opt,name=erase,proto3" json:"erase,omitempty"`
+	// The copies have applied this position first.
+	AtLeast       string `protobuf:"bytes,4,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CompactRequest) Reset() {
 	*x = CompactRequest{}
-	mi := &file_engram_v1_recall_proto_msgTypes[10]
+	mi := &file_engram_v1_recall_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1360,7 @@ func (x *CompactRequest) String() string {
 func (*CompactRequest) ProtoMessage() {}
 
 func (x *CompactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[10]
+	mi := &file_engram_v1_recall_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1373,7 @@ func (x *CompactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
 func (*CompactRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{10}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CompactRequest) GetSpace() string {
@@ -1050,6 +1390,20 @@ func (x *CompactRequest) GetDeadlineMs() uint32 {
 	return 0
 }
 
+func (x *CompactRequest) GetErase() bool {
+	if x != nil {
+		return x.Erase
+	}
+	return false
+}
+
+func (x *CompactRequest) GetAtLeast() string {
+	if x != nil {
+		return x.AtLeast
+	}
+	return ""
+}
+
 // CompactResponse has what each copy has done, by the name of its worker.
 type CompactResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1061,7 +1415,7 @@ type CompactResponse struct {
 
 func (x *CompactResponse) Reset() {
 	*x = CompactResponse{}
-	mi := &file_engram_v1_recall_proto_msgTypes[11]
+	mi := &file_engram_v1_recall_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1427,7 @@ func (x *CompactResponse) String() string {
 func (*CompactResponse) ProtoMessage() {}
 
 func (x *CompactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[11]
+	mi := &file_engram_v1_recall_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1440,7 @@ func (x *CompactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
 func (*CompactResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{11}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CompactResponse) GetCopies() []*CompactedCopy {
@@ -1123,7 +1477,7 @@ type CompactedCopy struct {
 
 func (x *CompactedCopy) Reset() {
 	*x = CompactedCopy{}
-	mi := &file_engram_v1_recall_proto_msgTypes[12]
+	mi := &file_engram_v1_recall_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1489,7 @@ func (x *CompactedCopy) String() string {
 func (*CompactedCopy) ProtoMessage() {}
 
 func (x *CompactedCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_recall_proto_msgTypes[12]
+	mi := &file_engram_v1_recall_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1502,7 @@ func (x *CompactedCopy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactedCopy.ProtoReflect.Descriptor instead.
 func (*CompactedCopy) Descriptor() ([]byte, []int) {
-	return file_engram_v1_recall_proto_rawDescGZIP(), []int{12}
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CompactedCopy) GetWorker() string {
@@ -1207,11 +1561,411 @@ func (x *CompactedCopy) GetError() *Error {
 	return nil
 }
 
+// ProveRequest is the body of a request on `engram.prove.<space>`: look into the log and every copy of the store for what was
+// forgotten, after it was erased there, unless the request says only to look.
+type ProveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	// Those that were forgotten; exclusive with all.
+	Ids []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// The whole space was.
+	All bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	// Where the forget stands in the log: what was observed behind it is not meant.
+	Position string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	// Bytes that must not be found, such as texts that were forgotten.
+	Traces [][]byte `protobuf:"bytes,5,rep,name=traces,proto3" json:"traces,omitempty"`
+	// Only look.
+	LookOnly bool `protobuf:"varint,6,opt,name=look_only,json=lookOnly,proto3" json:"look_only,omitempty"`
+	// How long it may take, in milliseconds; 0 means the server's own limit.
+	DeadlineMs    uint32 `protobuf:"varint,7,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveRequest) Reset() {
+	*x = ProveRequest{}
+	mi := &file_engram_v1_recall_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveRequest) ProtoMessage() {}
+
+func (x *ProveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
+func (*ProveRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ProveRequest) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *ProveRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ProveRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *ProveRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ProveRequest) GetTraces() [][]byte {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
+func (x *ProveRequest) GetLookOnly() bool {
+	if x != nil {
+		return x.LookOnly
+	}
+	return false
+}
+
+func (x *ProveRequest) GetDeadlineMs() uint32 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+// ProveResponse has what was looked at, and what was found there.
+type ProveResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Looked []*Looked              `protobuf:"bytes,1,rep,name=looked,proto3" json:"looked,omitempty"`
+	// Messages that were erased from the log.
+	Erased uint64 `protobuf:"varint,2,opt,name=erased,proto3" json:"erased,omitempty"`
+	// True when all places were looked at and nothing was found.
+	Proven        bool   `protobuf:"varint,3,opt,name=proven,proto3" json:"proven,omitempty"`
+	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveResponse) Reset() {
+	*x = ProveResponse{}
+	mi := &file_engram_v1_recall_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveResponse) ProtoMessage() {}
+
+func (x *ProveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveResponse.ProtoReflect.Descriptor instead.
+func (*ProveResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProveResponse) GetLooked() []*Looked {
+	if x != nil {
+		return x.Looked
+	}
+	return nil
+}
+
+func (x *ProveResponse) GetErased() uint64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
+func (x *ProveResponse) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+func (x *ProveResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// Looked is one place that was looked at.
+type Looked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "log", "quarantine", "row log", "columns", "index".
+	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	// The stream, or the worker whose copy it is.
+	Holder string `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`
+	// What there is, such as messages, records, files.
+	Items uint64 `protobuf:"varint,3,opt,name=items,proto3" json:"items,omitempty"`
+	Bytes uint64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How many of the items hold what was forgotten.
+	Found uint64 `protobuf:"varint,5,opt,name=found,proto3" json:"found,omitempty"`
+	// What they are, or what was not looked at and why.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	Error         *Error `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Looked) Reset() {
+	*x = Looked{}
+	mi := &file_engram_v1_recall_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Looked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Looked) ProtoMessage() {}
+
+func (x *Looked) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Looked.ProtoReflect.Descriptor instead.
+func (*Looked) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Looked) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *Looked) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Looked) GetItems() uint64 {
+	if x != nil {
+		return x.Items
+	}
+	return 0
+}
+
+func (x *Looked) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Looked) GetFound() uint64 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *Looked) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Looked) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// LookRequest is the body of a request on `engram.shard.<n>.prove`: every copy looks into its files.
+type LookRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space string                 `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Ids   []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	All   bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	// The sequence of the forget.
+	Sequence      uint64   `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Traces        [][]byte `protobuf:"bytes,5,rep,name=traces,proto3" json:"traces,omitempty"`
+	DeadlineMs    uint32   `protobuf:"varint,6,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookRequest) Reset() {
+	*x = LookRequest{}
+	mi := &file_engram_v1_recall_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookRequest) ProtoMessage() {}
+
+func (x *LookRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookRequest.ProtoReflect.Descriptor instead.
+func (*LookRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LookRequest) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *LookRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *LookRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *LookRequest) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *LookRequest) GetTraces() [][]byte {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
+func (x *LookRequest) GetDeadlineMs() uint32 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+// LookResponse answers a LookRequest.
+type LookResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Looked        []*Looked              `protobuf:"bytes,1,rep,name=looked,proto3" json:"looked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookResponse) Reset() {
+	*x = LookResponse{}
+	mi := &file_engram_v1_recall_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookResponse) ProtoMessage() {}
+
+func (x *LookResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_recall_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookResponse.ProtoReflect.Descriptor instead.
+func (*LookResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_recall_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LookResponse) GetLooked() []*Looked {
+	if x != nil {
+		return x.Looked
+	}
+	return nil
+}
+
 var File_engram_v1_recall_proto protoreflect.FileDescriptor
 
 const file_engram_v1_recall_proto_rawDesc = "" +
 	"\n" +
-	"\x16engram/v1/recall.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\x96\x03\n" +
+	"\x16engram/v1/recall.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x1bengram/v1/observation.proto\x1a\x15engram/v1/space.proto\"\x96\x04\n" +
 	"\rRecallRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x122\n" +
 	"\tembedding\x18\x02 \x01(\v2\x14.engram.v1.EmbeddingR\tembedding\x12\x12\n" +
@@ -1227,11 +1981,17 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	" \x03(\tR\ainclude\x12/\n" +
 	"\x06recall\x18\v \x01(\x0e2\x17.engram.v1.RecallTargetR\x06recall\x12\x13\n" +
 	"\x02ef\x18\f \x01(\rH\x02R\x02ef\x88\x01\x01\x12\x13\n" +
-	"\x05as_of\x18\r \x01(\tR\x04asOfB\x04\n" +
+	"\x05as_of\x18\r \x01(\tR\x04asOf\x12\x16\n" +
+	"\x06spaces\x18\x0e \x03(\tR\x06spaces\x12\x16\n" +
+	"\x06prefix\x18\x0f \x01(\tR\x06prefix\x12 \n" +
+	"\fhalf_life_ms\x18\x10 \x01(\x04R\n" +
+	"halfLifeMs\x12\x14\n" +
+	"\x05paged\x18\x11 \x01(\bR\x05paged\x12\x16\n" +
+	"\x06cursor\x18\x12 \x01(\tR\x06cursorB\x04\n" +
 	"\x02_kB\f\n" +
 	"\n" +
 	"_min_scoreB\x05\n" +
-	"\x03_ef\"\xdf\x03\n" +
+	"\x03_ef\"\x95\x04\n" +
 	"\x03Hit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x02R\x05score\x12\x1f\n" +
@@ -1249,10 +2009,14 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\x03R\texpiresAt\x12\x18\n" +
 	"\asession\x18\v \x01(\tR\asession\x12\x1a\n" +
-	"\bsequence\x18\f \x01(\x04R\bsequence\x1aM\n" +
+	"\bsequence\x18\f \x01(\x04R\bsequence\x12\x14\n" +
+	"\x05space\x18\r \x01(\tR\x05space\x12\x1e\n" +
+	"\n" +
+	"similarity\x18\x0e \x01(\x02R\n" +
+	"similarity\x1aM\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
-	"\x05value\x18\x02 \x01(\v2\x10.engram.v1.ValueR\x05value:\x028\x01\"\xe4\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x10.engram.v1.ValueR\x05value:\x028\x01\"\xa8\x02\n" +
 	"\x0eRecallResponse\x12\"\n" +
 	"\x04hits\x18\x01 \x03(\v2\x0e.engram.v1.HitR\x04hits\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\tR\aapplied\x12!\n" +
@@ -1260,7 +2024,16 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\bsearched\x18\x04 \x01(\x04R\bsearched\x12\x14\n" +
 	"\x05exact\x18\x05 \x01(\bR\x05exact\x12\x17\n" +
 	"\atook_us\x18\x06 \x01(\x04R\x06tookUs\x12&\n" +
-	"\x05error\x18\a \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x9f\x01\n" +
+	"\x05error\x18\a \x01(\v2\x10.engram.v1.ErrorR\x05error\x12\x12\n" +
+	"\x04next\x18\b \x01(\tR\x04next\x12.\n" +
+	"\x06spaces\x18\t \x03(\v2\x16.engram.v1.SpaceAnswerR\x06spaces\"\xba\x01\n" +
+	"\vSpaceAnswer\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\tR\aapplied\x12!\n" +
+	"\fstaleness_ms\x18\x03 \x01(\x01R\vstalenessMs\x12\x1a\n" +
+	"\bsearched\x18\x04 \x01(\x04R\bsearched\x12\x14\n" +
+	"\x05exact\x18\x05 \x01(\bR\x05exact\x12&\n" +
+	"\x05error\x18\x06 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x9f\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
@@ -1269,12 +2042,15 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\bat_least\x18\x04 \x01(\tR\aatLeast\x12\x1f\n" +
 	"\vdeadline_ms\x18\x05 \x01(\rR\n" +
 	"deadlineMs\x12\x13\n" +
-	"\x05as_of\x18\x06 \x01(\tR\x04asOf\"\xa6\x01\n" +
+	"\x05as_of\x18\x06 \x01(\tR\x04asOf\"\xf1\x01\n" +
 	"\vGetResponse\x122\n" +
 	"\fobservations\x18\x01 \x03(\v2\x0e.engram.v1.HitR\fobservations\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\tR\aapplied\x12!\n" +
 	"\fstaleness_ms\x18\x03 \x01(\x01R\vstalenessMs\x12&\n" +
-	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xcb\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\x12\x1a\n" +
+	"\bsearched\x18\x05 \x01(\x04R\bsearched\x12\x14\n" +
+	"\x05exact\x18\x06 \x01(\bR\x05exact\x12\x17\n" +
+	"\atook_us\x18\a \x01(\x04R\x06tookUs\"\xe5\x02\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\rH\x00R\x05limit\x88\x01\x01\x12\x16\n" +
@@ -1283,14 +2059,26 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\bat_least\x18\x05 \x01(\tR\aatLeast\x12\x1f\n" +
 	"\vdeadline_ms\x18\x06 \x01(\rR\n" +
 	"deadlineMs\x12\x13\n" +
-	"\x05as_of\x18\a \x01(\tR\x04asOfB\b\n" +
-	"\x06_limit\"\xbb\x01\n" +
+	"\x05as_of\x18\a \x01(\tR\x04asOf\x12\x16\n" +
+	"\x06filter\x18\b \x01(\tR\x06filter\x12\x17\n" +
+	"\x04from\x18\t \x01(\x03H\x01R\x04from\x88\x01\x01\x12\x13\n" +
+	"\x02to\x18\n" +
+	" \x01(\x03H\x02R\x02to\x88\x01\x01\x12*\n" +
+	"\x05order\x18\v \x01(\x0e2\x14.engram.v1.ListOrderR\x05order\x12\x16\n" +
+	"\x06cursor\x18\f \x01(\tR\x06cursorB\b\n" +
+	"\x06_limitB\a\n" +
+	"\x05_fromB\x05\n" +
+	"\x03_to\"\x9a\x02\n" +
 	"\fListResponse\x122\n" +
 	"\fobservations\x18\x01 \x03(\v2\x0e.engram.v1.HitR\fobservations\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\tR\aapplied\x12!\n" +
 	"\fstaleness_ms\x18\x03 \x01(\x01R\vstalenessMs\x12\x12\n" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12&\n" +
-	"\x05error\x18\x05 \x01(\v2\x10.engram.v1.ErrorR\x05error\"%\n" +
+	"\x05error\x18\x05 \x01(\v2\x10.engram.v1.ErrorR\x05error\x12\x12\n" +
+	"\x04next\x18\x06 \x01(\tR\x04next\x12\x1a\n" +
+	"\bsearched\x18\a \x01(\x04R\bsearched\x12\x14\n" +
+	"\x05exact\x18\b \x01(\bR\x05exact\x12\x17\n" +
+	"\atook_us\x18\t \x01(\x04R\x06tookUs\"%\n" +
 	"\rSpacesRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\"\xa1\x02\n" +
 	"\tSpaceInfo\x12:\n" +
@@ -1307,11 +2095,13 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\fstaleness_ms\x18\b \x01(\x01R\vstalenessMs\"f\n" +
 	"\x0eSpacesResponse\x12,\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x14.engram.v1.SpaceInfoR\x06spaces\x12&\n" +
-	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"G\n" +
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"x\n" +
 	"\x0eCompactRequest\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\x1f\n" +
 	"\vdeadline_ms\x18\x02 \x01(\rR\n" +
-	"deadlineMs\"k\n" +
+	"deadlineMs\x12\x14\n" +
+	"\x05erase\x18\x03 \x01(\bR\x05erase\x12\x19\n" +
+	"\bat_least\x18\x04 \x01(\tR\aatLeast\"k\n" +
 	"\x0fCompactResponse\x120\n" +
 	"\x06copies\x18\x01 \x03(\v2\x18.engram.v1.CompactedCopyR\x06copies\x12&\n" +
 	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xa1\x02\n" +
@@ -1325,12 +2115,50 @@ const file_engram_v1_recall_proto_rawDesc = "" +
 	"\x10log_bytes_before\x18\x05 \x01(\x04R\x0elogBytesBefore\x12&\n" +
 	"\x0flog_bytes_after\x18\x06 \x01(\x04R\rlogBytesAfter\x12\x17\n" +
 	"\atook_ms\x18\a \x01(\x01R\x06tookMs\x12&\n" +
-	"\x05error\x18\b \x01(\v2\x10.engram.v1.ErrorR\x05error*z\n" +
+	"\x05error\x18\b \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xba\x01\n" +
+	"\fProveRequest\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\tR\bposition\x12\x16\n" +
+	"\x06traces\x18\x05 \x03(\fR\x06traces\x12\x1b\n" +
+	"\tlook_only\x18\x06 \x01(\bR\blookOnly\x12\x1f\n" +
+	"\vdeadline_ms\x18\a \x01(\rR\n" +
+	"deadlineMs\"\x92\x01\n" +
+	"\rProveResponse\x12)\n" +
+	"\x06looked\x18\x01 \x03(\v2\x11.engram.v1.LookedR\x06looked\x12\x16\n" +
+	"\x06erased\x18\x02 \x01(\x04R\x06erased\x12\x16\n" +
+	"\x06proven\x18\x03 \x01(\bR\x06proven\x12&\n" +
+	"\x05error\x18\x04 \x01(\v2\x10.engram.v1.ErrorR\x05error\"\xb4\x01\n" +
+	"\x06Looked\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\x12\x16\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x14\n" +
+	"\x05items\x18\x03 \x01(\x04R\x05items\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12\x14\n" +
+	"\x05found\x18\x05 \x01(\x04R\x05found\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\x12&\n" +
+	"\x05error\x18\a \x01(\v2\x10.engram.v1.ErrorR\x05error\"\x9c\x01\n" +
+	"\vLookRequest\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x06traces\x18\x05 \x03(\fR\x06traces\x12\x1f\n" +
+	"\vdeadline_ms\x18\x06 \x01(\rR\n" +
+	"deadlineMs\"9\n" +
+	"\fLookResponse\x12)\n" +
+	"\x06looked\x18\x01 \x03(\v2\x11.engram.v1.LookedR\x06looked*z\n" +
 	"\fRecallTarget\x12\x1d\n" +
 	"\x19RECALL_TARGET_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RECALL_TARGET_FAST\x10\x01\x12\x1a\n" +
 	"\x16RECALL_TARGET_BALANCED\x10\x02\x12\x17\n" +
-	"\x13RECALL_TARGET_EXACT\x10\x03B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
+	"\x13RECALL_TARGET_EXACT\x10\x03*\x85\x01\n" +
+	"\tListOrder\x12\x1a\n" +
+	"\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11LIST_ORDER_NEWEST\x10\x01\x12\x15\n" +
+	"\x11LIST_ORDER_OLDEST\x10\x02\x12\x15\n" +
+	"\x11LIST_ORDER_LATEST\x10\x03\x12\x17\n" +
+	"\x13LIST_ORDER_EARLIEST\x10\x04B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
 
 var (
 	file_engram_v1_recall_proto_rawDescOnce sync.Once
@@ -1344,54 +2172,68 @@ func file_engram_v1_recall_proto_rawDescGZIP() []byte {
 	return file_engram_v1_recall_proto_rawDescData
 }
 
-var file_engram_v1_recall_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engram_v1_recall_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_engram_v1_recall_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_engram_v1_recall_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_engram_v1_recall_proto_goTypes = []any{
 	(RecallTarget)(0),       // 0: engram.v1.RecallTarget
-	(*RecallRequest)(nil),   // 1: engram.v1.RecallRequest
-	(*Hit)(nil),             // 2: engram.v1.Hit
-	(*RecallResponse)(nil),  // 3: engram.v1.RecallResponse
-	(*GetRequest)(nil),      // 4: engram.v1.GetRequest
-	(*GetResponse)(nil),     // 5: engram.v1.GetResponse
-	(*ListRequest)(nil),     // 6: engram.v1.ListRequest
-	(*ListResponse)(nil),    // 7: engram.v1.ListResponse
-	(*SpacesRequest)(nil),   // 8: engram.v1.SpacesRequest
-	(*SpaceInfo)(nil),       // 9: engram.v1.SpaceInfo
-	(*SpacesResponse)(nil),  // 10: engram.v1.SpacesResponse
-	(*CompactRequest)(nil),  // 11: engram.v1.CompactRequest
-	(*CompactResponse)(nil), // 12: engram.v1.CompactResponse
-	(*CompactedCopy)(nil),   // 13: engram.v1.CompactedCopy
-	nil,                     // 14: engram.v1.Hit.MetadataEntry
-	(*Embedding)(nil),       // 15: engram.v1.Embedding
-	(Priority)(0),           // 16: engram.v1.Priority
-	(*Error)(nil),           // 17: engram.v1.Error
-	(*SpaceDefinition)(nil), // 18: engram.v1.SpaceDefinition
-	(*Value)(nil),           // 19: engram.v1.Value
+	(ListOrder)(0),          // 1: engram.v1.ListOrder
+	(*RecallRequest)(nil),   // 2: engram.v1.RecallRequest
+	(*Hit)(nil),             // 3: engram.v1.Hit
+	(*RecallResponse)(nil),  // 4: engram.v1.RecallResponse
+	(*SpaceAnswer)(nil),     // 5: engram.v1.SpaceAnswer
+	(*GetRequest)(nil),      // 6: engram.v1.GetRequest
+	(*GetResponse)(nil),     // 7: engram.v1.GetResponse
+	(*ListRequest)(nil),     // 8: engram.v1.ListRequest
+	(*ListResponse)(nil),    // 9: engram.v1.ListResponse
+	(*SpacesRequest)(nil),   // 10: engram.v1.SpacesRequest
+	(*SpaceInfo)(nil),       // 11: engram.v1.SpaceInfo
+	(*SpacesResponse)(nil),  // 12: engram.v1.SpacesResponse
+	(*CompactRequest)(nil),  // 13: engram.v1.CompactRequest
+	(*CompactResponse)(nil), // 14: engram.v1.CompactResponse
+	(*CompactedCopy)(nil),   // 15: engram.v1.CompactedCopy
+	(*ProveRequest)(nil),    // 16: engram.v1.ProveRequest
+	(*ProveResponse)(nil),   // 17: engram.v1.ProveResponse
+	(*Looked)(nil),          // 18: engram.v1.Looked
+	(*LookRequest)(nil),     // 19: engram.v1.LookRequest
+	(*LookResponse)(nil),    // 20: engram.v1.LookResponse
+	nil,                     // 21: engram.v1.Hit.MetadataEntry
+	(*Embedding)(nil),       // 22: engram.v1.Embedding
+	(Priority)(0),           // 23: engram.v1.Priority
+	(*Error)(nil),           // 24: engram.v1.Error
+	(*SpaceDefinition)(nil), // 25: engram.v1.SpaceDefinition
+	(*Value)(nil),           // 26: engram.v1.Value
 }
 var file_engram_v1_recall_proto_depIdxs = []int32{
-	15, // 0: engram.v1.RecallRequest.embedding:type_name -> engram.v1.Embedding
+	22, // 0: engram.v1.RecallRequest.embedding:type_name -> engram.v1.Embedding
 	0,  // 1: engram.v1.RecallRequest.recall:type_name -> engram.v1.RecallTarget
-	14, // 2: engram.v1.Hit.metadata:type_name -> engram.v1.Hit.MetadataEntry
-	15, // 3: engram.v1.Hit.embedding:type_name -> engram.v1.Embedding
-	16, // 4: engram.v1.Hit.priority:type_name -> engram.v1.Priority
-	2,  // 5: engram.v1.RecallResponse.hits:type_name -> engram.v1.Hit
-	17, // 6: engram.v1.RecallResponse.error:type_name -> engram.v1.Error
-	2,  // 7: engram.v1.GetResponse.observations:type_name -> engram.v1.Hit
-	17, // 8: engram.v1.GetResponse.error:type_name -> engram.v1.Error
-	2,  // 9: engram.v1.ListResponse.observations:type_name -> engram.v1.Hit
-	17, // 10: engram.v1.ListResponse.error:type_name -> engram.v1.Error
-	18, // 11: engram.v1.SpaceInfo.definition:type_name -> engram.v1.SpaceDefinition
-	9,  // 12: engram.v1.SpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	17, // 13: engram.v1.SpacesResponse.error:type_name -> engram.v1.Error
-	13, // 14: engram.v1.CompactResponse.copies:type_name -> engram.v1.CompactedCopy
-	17, // 15: engram.v1.CompactResponse.error:type_name -> engram.v1.Error
-	17, // 16: engram.v1.CompactedCopy.error:type_name -> engram.v1.Error
-	19, // 17: engram.v1.Hit.MetadataEntry.value:type_name -> engram.v1.Value
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	21, // 2: engram.v1.Hit.metadata:type_name -> engram.v1.Hit.MetadataEntry
+	22, // 3: engram.v1.Hit.embedding:type_name -> engram.v1.Embedding
+	23, // 4: engram.v1.Hit.priority:type_name -> engram.v1.Priority
+	3,  // 5: engram.v1.RecallResponse.hits:type_name -> engram.v1.Hit
+	24, // 6: engram.v1.RecallResponse.error:type_name -> engram.v1.Error
+	5,  // 7: engram.v1.RecallResponse.spaces:type_name -> engram.v1.SpaceAnswer
+	24, // 8: engram.v1.SpaceAnswer.error:type_name -> engram.v1.Error
+	3,  // 9: engram.v1.GetResponse.observations:type_name -> engram.v1.Hit
+	24, // 10: engram.v1.GetResponse.error:type_name -> engram.v1.Error
+	1,  // 11: engram.v1.ListRequest.order:type_name -> engram.v1.ListOrder
+	3,  // 12: engram.v1.ListResponse.observations:type_name -> engram.v1.Hit
+	24, // 13: engram.v1.ListResponse.error:type_name -> engram.v1.Error
+	25, // 14: engram.v1.SpaceInfo.definition:type_name -> engram.v1.SpaceDefinition
+	11, // 15: engram.v1.SpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	24, // 16: engram.v1.SpacesResponse.error:type_name -> engram.v1.Error
+	15, // 17: engram.v1.CompactResponse.copies:type_name -> engram.v1.CompactedCopy
+	24, // 18: engram.v1.CompactResponse.error:type_name -> engram.v1.Error
+	24, // 19: engram.v1.CompactedCopy.error:type_name -> engram.v1.Error
+	18, // 20: engram.v1.ProveResponse.looked:type_name -> engram.v1.Looked
+	24, // 21: engram.v1.ProveResponse.error:type_name -> engram.v1.Error
+	24, // 22: engram.v1.Looked.error:type_name -> engram.v1.Error
+	18, // 23: engram.v1.LookResponse.looked:type_name -> engram.v1.Looked
+	26, // 24: engram.v1.Hit.MetadataEntry.value:type_name -> engram.v1.Value
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_recall_proto_init() }
@@ -1403,14 +2245,14 @@ func file_engram_v1_recall_proto_init() {
 	file_engram_v1_observation_proto_init()
 	file_engram_v1_space_proto_init()
 	file_engram_v1_recall_proto_msgTypes[0].OneofWrappers = []any{}
-	file_engram_v1_recall_proto_msgTypes[5].OneofWrappers = []any{}
+	file_engram_v1_recall_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_recall_proto_rawDesc), len(file_engram_v1_recall_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   14,
+			NumEnums:      2,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
