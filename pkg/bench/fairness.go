@@ -176,6 +176,10 @@ func (f *fairness) part(ctx context.Context, flood api.Priority, rep *QuietRepor
 	return f.quiet(ctx, quiet, rep)
 }
 
+// floodPause is after how long the flood tries again. With what it offers then, about as much is refused as a shard sustains
+// several times; more would show how many bytes a processor can move.
+const floodPause = 250 * time.Millisecond
+
 // flood sends requests one after the other, whatever becomes of them. A refusal is followed by a short pause, not by the one
 // that it asks for.
 func (f *fairness) flood(ctx context.Context, c *client.Client, p api.Priority, accepted, refused *atomic.Uint64, full func()) {
@@ -193,7 +197,7 @@ func (f *fairness) flood(ctx context.Context, c *client.Client, p api.Priority, 
 			full()
 			select {
 			case <-ctx.Done():
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(floodPause):
 			}
 		}
 	}

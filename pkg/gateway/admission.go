@@ -198,8 +198,8 @@ func (s *shardState) admitsLittle(l load, lag float64) bool {
 // admitsNormal: up to the threshold, from where on backpressure is active until the lag has come down to the recovery
 // share. While it is, a space may have no more outstanding than its fair share of the threshold, reckoned with one space more
 // than there are, and no more than it leaves below the limit: so those that have little pass by those that have much, and
-// however many there are, something is left for the next one. Where high observations fill what is above the limit, the floor
-// is left, and is shared the same way; mu is held.
+// however many there are, something is left for the next one. Where high observations fill more than what is reserved for
+// them, the floor is left, and is shared the same way; mu is held.
 func (s *shardState) admitsNormal(l load, lag float64) bool {
 	n := float64(l.n)
 	if lag+n > s.threshold() {
@@ -212,7 +212,7 @@ func (s *shardState) admitsNormal(l load, lag float64) bool {
 	if own <= s.threshold()/float64(s.shares.count()+1) && own <= s.normalLimit()-lag-n {
 		return true
 	}
-	return lag+n > s.normalLimit() && s.admitsLittle(l, lag)
+	return s.shares.outstandingHigh() > s.reserved*s.room() && s.admitsLittle(l, lag)
 }
 
 // fitsBytes: above half of what may wait for the commit, a space may have no more than what is left; mu is held.

@@ -13,6 +13,7 @@ type shares struct {
 	// committed is what stands in the log behind fetched, in order.
 	committed []committed
 	first     int // those before it are fetched
+	high      int // observations of high priority among what is counted here
 	heard     heard
 }
 
@@ -26,12 +27,14 @@ type committed struct {
 	space string
 	n     int
 	last  uint64
+	high  bool
 }
 
 // heard is a worker's word on what it has fetched.
 type heard struct {
 	backlogs map[string]int // the largest
 	spaces   int
+	high     int
 }
 
 func newShares() shares { return shares{spaces: map[string]*share{}} }
@@ -51,6 +54,9 @@ func (s *shares) flight(space string) int {
 	}
 	return 0
 }
+
+// outstandingHigh is what all spaces have of high priority.
+func (s *shares) outstandingHigh() float64 { return float64(s.high + s.heard.high) }
 
 func (s *shares) bytesOf(space string) int {
 	if own := s.spaces[space]; own != nil {
@@ -78,6 +84,9 @@ func (s *shares) add(l load) {
 	}
 	own.outstanding += l.n
 	own.flight += l.n
+	if l.high {
+		s.high += l.n
+	}
 	own.bytes += l.bytes
 }
 
@@ -88,13 +97,16 @@ func (s *shares) settle(l load, n int, last uint64) {
 	}
 	s.spaces[l.space].bytes -= l.bytes
 	s.spaces[l.space].flight -= l.n
-	s.remove(l.space, l.n-n)
+	s.remove(l.space, l.high, l.n-n)
 	if n > 0 {
-		s.committed = append(s.committed, committed{l.space, n, last})
+		s.committed = append(s.committed, committed{l.space, n, last, l.high})
 	}
 }
 
-func (s *shares) remove(space string, n int) {
+func (s *shares) remove(space string, high bool, n int) {
+	if high {
+		s.high -= n
+	}
 	own := s.spaces[space]
 	own.outstanding -= n
 	if own.outstanding == 0 && own.bytes == 0 {
@@ -106,7 +118,7 @@ func (s *shares) remove(space string, n int) {
 func (s *shares) pass(fetched uint64) {
 	for s.first < len(s.committed) && s.committed[s.first].last <= fetched {
 		c := &s.committed[s.first]
-		s.remove(c.space, c.n)
+		s.remove(c.space, c.high, c.n)
 		*c = committed{}
 		s.first++
 	}
@@ -128,7 +140,7 @@ func (s *shares) restart() {
 // hear takes a worker's word.
 func (s *shares) hear(st *api.ShardStatus) {
 	s.pass(max(st.GetFetched(), st.GetApplied()))
-	h := heard{spaces: int(st.GetWaitingSpaces())}
+	h := heard{spaces: int(st.GetWaitingSpaces()), high: int(st.GetDepthHigh())}
 	if all := st.GetBacklogs(); len(all) > 0 {
 		h.backlogs = make(map[string]int, len(all))
 		for _, b := range all {

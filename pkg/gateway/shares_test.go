@@ -225,7 +225,7 @@ func TestSharesComeOutEven(t *testing.T) {
 		}
 	}
 	s.heartbeat("w", &api.ShardStatus{Applied: s.next, Fetched: s.next, Capacity: 10_000}, time.Now())
-	if sh := &s.shares; len(sh.spaces) != 0 || len(sh.committed) != 0 || s.inFlight != 0 || s.bytes != 0 || s.memory.used.Load() != 0 {
+	if sh := &s.shares; len(sh.spaces) != 0 || sh.high != 0 || len(sh.committed) != 0 || s.inFlight != 0 || s.bytes != 0 || s.memory.used.Load() != 0 {
 		t.Errorf("left: %+v, %d in flight with %d bytes", sh, s.inFlight, s.bytes)
 	}
 }
