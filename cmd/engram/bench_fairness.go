@@ -37,7 +37,7 @@ long the quiet space's observations took to be accepted and to be searchable.`,
 	f.DurationVar(&cfg.Duration, "duration", 20*time.Second, "how long each part lasts")
 	f.Float64Var(&cfg.Rate, "rate", 50, "observations a second of the quiet space")
 	f.IntVar(&cfg.Batch, "batch", 20, "observations a request of the flood")
-	f.IntVar(&cfg.Window, "window", 256, "requests of the flood under way")
+	f.IntVar(&cfg.Window, "window", 512, "requests of the flood under way")
 	f.StringVar(&cfg.Data, "data", "", "directory to make the run's temporary directory in")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything random")
 	f.BoolVar(&asJSON, "json", false, "print the report as one line of JSON, and no phases")
