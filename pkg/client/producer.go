@@ -166,7 +166,8 @@ func (p *Producer) Observe(ctx context.Context, space string, o *api.Observation
 	l.waiting = append(l.waiting, pend)
 	if !l.sending {
 		l.sending = true
-		p.work.Go(func() { p.run(key, l, p.listen(space)) })
+		known := p.listen(space)
+		p.work.Go(func() { p.run(key, l, known) })
 	}
 	return pend, nil
 }

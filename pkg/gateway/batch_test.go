@@ -18,7 +18,7 @@ func TestConcurrentObservationsShareCommits(t *testing.T) {
 	const n = 600
 	space := unique("batching")
 	conn := connect(t)
-	g := core(t, conn, func(c *gateway.Config) { c.Batch.MaxSize, c.Batch.MaxDelay = 250, 300*time.Millisecond })
+	g := core(t, conn, func(c *gateway.Config) { c.Batch.MaxSize, c.Batch.MaxDelay = 250, 2*time.Second })
 	must(t, observe(g, space, one(&api.Observation{Id: "first", Embedding: f32(1, 2)})))
 	var pending []<-chan answer
 	for i := range n {
