@@ -44,7 +44,7 @@ func TestQuotaOfRates(t *testing.T) {
 		t.Errorf("told %v, %v", p, err)
 	}
 	// Bytes are bounded as well, and what is not given stays.
-	if def, err = c.Define(t.Context(), space, &api.DefineRequest{Quota: &api.Quota{ObservationsPerSecond: proto.Float64(0), BytesPerSecond: proto.Float64(.001)}}); err != nil {
+	if _, err = c.Define(t.Context(), space, &api.DefineRequest{Quota: &api.Quota{ObservationsPerSecond: proto.Float64(0), BytesPerSecond: proto.Float64(.001)}}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the gateway has the other quota", func() bool {
