@@ -59,7 +59,7 @@ func TestDocumentIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(p.whole, object(value2(t, asJSON))); diff != "" {
+		if diff := cmp.Diff(p.whole, object(decoded(t, asJSON))); diff != "" {
 			t.Errorf("%s: the YAML is another document: %s", name, diff)
 		}
 	}
@@ -69,7 +69,7 @@ func TestDocumentIsValid(t *testing.T) {
 	}
 }
 
-func value2(t *testing.T, text []byte) (v any) {
+func decoded(t *testing.T, text []byte) (v any) {
 	t.Helper()
 	if err := json.Unmarshal(text, &v); err != nil {
 		t.Fatal(err)

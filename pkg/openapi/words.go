@@ -13,7 +13,6 @@ type word struct {
 	min, max  float64 // both 0 for no bounds
 	longest   int     // bytes of a string
 	most      int     // entries of an array
-	fewest    int
 	values    []string
 	otherwise any // the default
 }
