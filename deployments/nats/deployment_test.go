@@ -188,7 +188,11 @@ func (d *deployment) daemons(t *testing.T) (http string) {
 		t.Fatal(err)
 	}
 	stops = append(stops, g.Close)
-	h, err := daemon.ServeHTTP("127.0.0.1:0", daemon.Faces(g, r)...)
+	faces, err := daemon.Faces(g, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := daemon.ServeHTTP("127.0.0.1:0", faces...)
 	if err != nil {
 		t.Fatal(err)
 	}

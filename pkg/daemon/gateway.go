@@ -12,6 +12,7 @@ import (
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/gateway"
 	"github.com/engram-memory/engram/pkg/metrics"
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/rpc"
 	"github.com/engram-memory/engram/pkg/session"
@@ -122,11 +123,16 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 // knownMargin is for clocks that differ.
 const knownMargin = 10 * time.Second
 
-// Handlers returns its HTTP faces: that of the gateway, and IngestService with the WebSocket.
+// Routes returns those of the gateway, and the WebSocket.
+func (g *Gateway) Routes() []openapi.Route {
+	return append(g.core.Routes(), rpc.StreamRoute(g.sessions))
+}
+
+// Handlers returns that of IngestService.
 func (g *Gateway) Handlers() []http.Handler {
 	mux := http.NewServeMux()
 	rpc.MountIngest(mux, g.core, g.sessions)
-	return []http.Handler{g.core.Handler(), mux}
+	return []http.Handler{mux}
 }
 
 // Services returns what its Handlers serve over gRPC, each with what tells whether it can.

@@ -11,26 +11,38 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/rpc"
+	"github.com/engram-memory/engram/pkg/version"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // Face is a part that is reached over HTTP.
 type Face interface {
+	// Routes are those that the OpenAPI document of the port describes.
+	Routes() []openapi.Route
+	// Handlers are those of gRPC.
 	Handlers() []http.Handler
 	// Services are those of gRPC among them, each with what tells whether it can serve.
 	Services() map[string]func() error
 }
 
-// Faces returns the handlers of parts that share a port, with the health and the reflection of their services.
-func Faces(parts ...Face) []http.Handler {
+// Faces returns the handlers of parts that share a port, with the document that describes their routes, and the health and
+// the reflection of their services.
+func Faces(parts ...Face) ([]http.Handler, error) {
 	var all []http.Handler
+	var routes []openapi.Route
 	services := map[string]func() error{}
 	for _, p := range parts {
 		all = append(all, p.Handlers()...)
+		routes = append(routes, p.Routes()...)
 		maps.Copy(services, p.Services())
 	}
-	return append(all, rpc.Discovery(services))
+	documented, err := openapi.New(version.String(), routes...)
+	if err != nil {
+		return nil, fmt.Errorf("describing the routes: %w", err)
+	}
+	return append(all, documented, rpc.Discovery(services)), nil
 }
 
 // maxStreams is how many requests of one HTTP/2 connection run at once: a proxy may put many streams on one.

@@ -136,7 +136,11 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 		event = event.Str("metrics", m.Addr())
 	}
 	if f, ok := part.Part.(Face); ok && addr != "" {
-		s, err := listeners.HTTP(addr, Faces(f)...)
+		faces, err := Faces(f)
+		if err != nil {
+			return err
+		}
+		s, err := listeners.HTTP(addr, faces...)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/recall"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/rpc"
@@ -60,11 +61,14 @@ func StartRecall(ctx context.Context, cfg RecallConfig, env Env) (*Recall, error
 	return r, nil
 }
 
-// Handlers returns its HTTP faces: that of the router, and RecallService.
+// Routes returns those of the router.
+func (r *Recall) Routes() []openapi.Route { return r.router.Routes() }
+
+// Handlers returns that of RecallService.
 func (r *Recall) Handlers() []http.Handler {
 	mux := http.NewServeMux()
 	rpc.MountRecall(mux, r.router, r.router.Latency)
-	return []http.Handler{r.router.Handler(), mux}
+	return []http.Handler{mux}
 }
 
 // Services returns what its Handlers serve over gRPC, each with what tells whether it can.

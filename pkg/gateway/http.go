@@ -1,10 +1,7 @@
 package gateway
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -14,21 +11,11 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/auth"
-	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // maxBody bounds the body of a request that is decoded whole.
 const maxBody = 16 << 20
-
-// Handler returns the gateway's HTTP face: POST /v1/spaces/{space}/observations with one JSON observation, an array,
-// an envelope, an ObserveRequest in protobuf, or NDJSON, one observation a line; and PUT /v1/spaces/{space}.
-func (g *Gateway) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/observations", wire.OnlyQuery(g.postObservations))
-	mux.HandleFunc("PUT /v1/spaces/{space}", wire.OnlyQuery(g.putSpace))
-	return mux
-}
 
 func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 	contentType := r.Header.Get("Content-Type")
@@ -166,180 +153,4 @@ func tooManyBodies() *wire.Error {
 	e := wire.Errorf(wire.CodeBackpressure, "", "the requests that this gateway is reading fill the memory that they may have; send the request again later")
 	e.RetryAfter = time.Second
 	return e
-}
-
-const (
-	// lineBatch is how many lines of NDJSON are sent to the log together.
-	lineBatch = 200
-	// maxLine bounds one of them: JSON takes more room than the event that it becomes.
-	maxLine = 2 * maxEvent
-)
-
-// postLines takes NDJSON of any length and answers with one line for each, in order: {"line", "id", "position"} or
-// {"line", "error"}. A line that is refused does not keep the others from being taken.
-func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
-	head := new(api.ObserveRequest)
-	refused := wire.CheckSpace(r.PathValue("space"))
-	if packed := r.Header.Get("Content-Encoding"); refused == nil && packed != "" && packed != "identity" {
-		refused = wire.Errorf(wire.CodeUnsupported, "", "the body is packed with %q; NDJSON is taken as it is", packed)
-	}
-	if refused == nil {
-		refused = wire.ObserveHeaders(head, r.Header.Get)
-	}
-	if refused == nil {
-		refused = wire.CheckIdempotencyKey(head.GetIdempotencyKey())
-	}
-	if refused != nil {
-		g.Metrics.Space(g.label(r.PathValue("space"))).Rejected(string(refused.Code)).Inc()
-		wire.WriteError(w, wire.JSON, refused)
-		return
-	}
-	w.Header().Set("Content-Type", wire.TypeNDJSON)
-	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		wire.WriteError(w, wire.JSON, wire.Errorf(wire.CodeInternal, "", "preparing the answer: %v", err))
-		return
-	}
-	l := &lines{g: g, space: r.PathValue("space"), r: r, head: head, out: json.NewEncoder(w)}
-	in := bufio.NewReaderSize(r.Body, 64<<10)
-	var line []byte
-	// To the end of the body, whatever is in it: on a connection in both directions the server cannot skip the rest.
-	for rerr := error(nil); rerr == nil; {
-		var long bool
-		line, long, rerr = readLine(in, line[:0])
-		l.number++
-		trimmed, going := bytes.TrimSpace(line), true
-		switch {
-		case long:
-			going = l.flush() && l.refuse(l.number, wire.Errorf(wire.CodeTooLarge, "", "the line has more than %d bytes", maxLine))
-		case rerr != nil && !errors.Is(rerr, io.EOF):
-			going = l.flush() && l.refuse(l.number, wire.Errorf(wire.CodeMalformed, "", "the line could not be read: %v", rerr))
-		case len(trimmed) > 0:
-			going = l.add(trimmed)
-		}
-		if !going {
-			return
-		}
-	}
-	l.flush()
-}
-
-// readLine appends the next line to dst. One that is longer than maxLine is read and left out.
-func readLine(in *bufio.Reader, dst []byte) (line []byte, long bool, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		if long = long || len(dst)+len(part) > maxLine; !long {
-			dst = append(dst, part...)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return dst, long, err
-		}
-	}
-}
-
-// lines is one NDJSON request on its way; head is what its headers say of every line.
-type lines struct {
-	g       *Gateway
-	space   string
-	r       *http.Request
-	head    *api.ObserveRequest
-	out     *json.Encoder
-	number  int
-	batch   api.ObserveRequest
-	numbers []int
-	bytes   int
-}
-
-type lineResult struct {
-	Line       int             `json:"line"`
-	ID         string          `json:"id,omitempty"`
-	Position   string          `json:"position,omitempty"`
-	Duplicate  bool            `json:"duplicate,omitempty"`
-	Searchable bool            `json:"searchable,omitempty"`
-	Error      json.RawMessage `json:"error,omitempty"`
-}
-
-func (l *lines) refuse(line int, e *wire.Error) bool {
-	return l.out.Encode(lineResult{Line: line, Error: wire.ErrorObject(e)}) == nil
-}
-
-// add takes one line; false when the client is gone.
-func (l *lines) add(line []byte) bool {
-	in, single, refused := wire.DecodeObserve(wire.JSON, line)
-	if refused == nil && !single {
-		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation")
-	}
-	if refused == nil && (in.GetAcknowledgement() != 0 || in.GetIdempotencyKey() != "" || in.GetDeadlineMs() != 0) {
-		refused = wire.Errorf(wire.CodeMalformed, "", "a line holds one observation; how it is acknowledged stands in the headers of the request")
-	}
-	if refused == nil {
-		refused = mayObserve(l.r.Context(), in)
-	}
-	if refused == nil {
-		check := &observing{g: l.g, space: l.space, req: in}
-		refused = check.check()
-	}
-	if refused != nil {
-		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
-		return l.flush() && l.refuse(l.number, refused)
-	}
-	if !l.g.bodies.take(len(line)) {
-		refused = tooManyBodies()
-		l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
-		return l.flush() && l.refuse(l.number, refused)
-	}
-	l.batch.Observations = append(l.batch.Observations, in.GetObservations()[0])
-	l.numbers = append(l.numbers, l.number)
-	l.bytes += len(line)
-	if len(l.numbers) < min(lineBatch, event.MaxBatch) && l.bytes < 1<<20 {
-		return true
-	}
-	return l.flush()
-}
-
-// flush sends the batch and writes its results. Where one observation makes the gateway refuse the whole batch, each
-// is sent by itself.
-func (l *lines) flush() bool {
-	if len(l.numbers) == 0 {
-		return true
-	}
-	defer l.g.bodies.give(l.bytes)
-	req, numbers := &api.ObserveRequest{
-		Observations: l.batch.GetObservations(), Acknowledgement: l.head.GetAcknowledgement(), DeadlineMs: l.head.GetDeadlineMs(),
-	}, l.numbers
-	l.batch.Observations, l.numbers, l.bytes = nil, nil, 0
-	if key := l.head.GetIdempotencyKey(); key != "" {
-		req.IdempotencyKey = key + "/" + strconv.Itoa(numbers[0])
-	}
-	// The request was charged for as one; each batch of its lines is another.
-	var resp *api.ObserveResponse
-	refused := auth.Charge(l.r.Context(), 1)
-	if refused == nil {
-		resp, refused = l.g.ObserveWait(l.r.Context(), l.space, req)
-	}
-	if refused != nil && len(numbers) > 1 && (refused.Status() == http.StatusBadRequest || refused.Status() == http.StatusRequestEntityTooLarge) {
-		for i, n := range numbers {
-			l.batch.Observations, l.numbers = req.GetObservations()[i:i+1], []int{n}
-			if !l.flush() {
-				return false
-			}
-		}
-		return true
-	}
-	for i, n := range numbers {
-		one := refused
-		if one == nil {
-			one = wire.FromProto(resp.GetResults()[i].GetError())
-		}
-		if one != nil {
-			if !l.refuse(n, one) {
-				return false
-			}
-			continue
-		}
-		res := resp.GetResults()[i]
-		if l.out.Encode(lineResult{Line: n, ID: res.GetId(), Position: res.GetPosition(), Duplicate: res.GetDuplicate(), Searchable: res.GetSearchable()}) != nil {
-			return false
-		}
-	}
-	return true
 }

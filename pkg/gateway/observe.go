@@ -23,7 +23,11 @@ import (
 // goroutine, and must not block: with an answer that has a result for each observation, or with the refusal of the whole
 // request, of which nothing was published then. The request belongs to the gateway until done was called.
 func (g *Gateway) Observe(space string, req *api.ObserveRequest, done func(*api.ObserveResponse, *wire.Error)) {
-	r := &observing{g: g, space: space, req: req, done: done, deadline: g.deadline(time.Now(), req.GetDeadlineMs())}
+	g.start(&observing{g: g, space: space, req: req, done: done, deadline: g.deadline(time.Now(), req.GetDeadlineMs())})
+}
+
+// start takes a request on its way, on a goroutine of its own where that has to wait.
+func (g *Gateway) start(r *observing) {
 	if r.begin() {
 		return
 	}
@@ -103,6 +107,9 @@ type observing struct {
 	done     func(*api.ObserveResponse, *wire.Error)
 	// dropped, if set, tells that the entries are not to be sent to the log any more.
 	dropped func() bool
+	// lines, if set, are the numbers of the observations as lines of NDJSON, which their write ids have after the key: which of
+	// them go to the log together is another matter, and differs from try to try.
+	lines []int
 	// embedded are the observations whose embedding was made here, by this definition.
 	embedded []int
 	by       *registry.Entry
@@ -348,6 +355,9 @@ func (r *observing) writeID(i int, minted string) string {
 	key := r.req.GetIdempotencyKey()
 	if key == "" {
 		key = minted
+	}
+	if r.lines != nil && r.req.GetIdempotencyKey() != "" {
+		return key + "/" + strconv.Itoa(r.lines[i])
 	}
 	if len(r.req.GetObservations()) == 1 {
 		return key

@@ -18,6 +18,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus/bustest"
 	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/gateway"
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/wire"
 	"github.com/engram-memory/engram/pkg/worker"
 )
@@ -53,7 +54,11 @@ func startWorker(t *testing.T, conn *bus.Conn, capacity int) {
 // httpFace serves a core over HTTP without the rest of a daemon.
 func httpFace(t *testing.T, g *gateway.Gateway) (base string) {
 	t.Helper()
-	s := httptest.NewServer(auth.Open(true, g.Handler()))
+	mux, err := openapi.New("test", g.Routes()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(auth.Open(true, mux))
 	t.Cleanup(s.Close)
 	return strings.TrimPrefix(s.URL, "http://")
 }

@@ -14,15 +14,24 @@ import (
 
 // ObserveWait is Observe for a goroutine that can wait. It gives up when ctx ends.
 func (g *Gateway) ObserveWait(ctx context.Context, space string, in *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
+	return g.observeLines(ctx, space, in, nil)
+}
+
+// observeLines is ObserveWait for lines of NDJSON with these numbers.
+func (g *Gateway) observeLines(ctx context.Context, space string, in *api.ObserveRequest, lines []int) (*api.ObserveResponse, *wire.Error) {
 	type answer struct {
 		resp    *api.ObserveResponse
 		refused *wire.Error
 	}
 	answered := make(chan answer, 1)
 	// The batch before this one may be stuck until its own deadline; this request still answers by its own.
-	overdue := time.NewTimer(time.Until(g.deadline(time.Now(), in.GetDeadlineMs())) + 100*time.Millisecond)
+	deadline := g.deadline(time.Now(), in.GetDeadlineMs())
+	overdue := time.NewTimer(time.Until(deadline) + 100*time.Millisecond)
 	defer overdue.Stop()
-	g.Observe(space, in, func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} })
+	g.start(&observing{
+		g: g, space: space, req: in, deadline: deadline, lines: lines,
+		done: func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} },
+	})
 	select {
 	case a := <-answered:
 		return a.resp, a.refused

@@ -192,7 +192,11 @@ func (n *Node) listen() (err error) {
 		n.defers(func() error { return bounded(n.metrics.Shutdown) })
 	}
 	if n.cfg.HTTP != "" {
-		if n.http, err = n.listeners.HTTP(n.cfg.HTTP, daemon.Faces(n.gateway, n.recall)...); err != nil {
+		faces, err := daemon.Faces(n.gateway, n.recall)
+		if err != nil {
+			return err
+		}
+		if n.http, err = n.listeners.HTTP(n.cfg.HTTP, faces...); err != nil {
 			return err
 		}
 		n.defers(func() error { return bounded(n.http.Close) })

@@ -106,6 +106,17 @@ func TestRolesOverHTTP(t *testing.T) {
 			t.Errorf("nobody: %s %s: %d %s", tc.method, at("team-a"), code, body)
 		}
 	}
+	// The document says the same to everybody who is somebody.
+	for _, path := range []string{"/openapi.json", "/openapi.yaml", "/docs"} {
+		for name := range roles {
+			if code, body := ask(name, http.MethodGet, path, "", ""); code != http.StatusOK {
+				t.Errorf("%s: GET %s: %d %s", name, path, code, body)
+			}
+		}
+		if code, body := ask("", http.MethodGet, path, "", ""); code != http.StatusUnauthorized {
+			t.Errorf("nobody: GET %s: %d %s", path, code, body)
+		}
+	}
 	// A body that names another space: one that is not allowed, and one that is and is not that of the path.
 	for _, tc := range []struct{ name, method, path, kind, body, field string }{
 		{"observer", http.MethodPost, "/v1/spaces/team-a/observations", "", `[{"text":"x"},{"space":"SPACE","text":"x"}]`, "observations[1].space"},

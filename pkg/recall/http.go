@@ -26,24 +26,6 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
-// Handler returns the HTTP face of recall: POST /v1/recall, POST of recall, compact, prove and forget below
-// /v1/spaces/{space}, GET /v1/spaces, GET /v1/spaces/{space}, GET /v1/spaces/{space}/observations, and GET and DELETE of /v1/spaces/{space}/observations/{id}.
-func (r *Router) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/spaces/{space}/recall", wire.OnlyQuery(may(auth.Recall, r.postRecall)))
-	mux.HandleFunc("POST /v1/recall", wire.OnlyQuery(r.post(r.recallManyBody))) // which spaces, its body says
-	mux.HandleFunc("POST /v1/spaces/{space}/compact", wire.OnlyQuery(may(auth.Admin, r.post(r.compactBody))))
-	mux.HandleFunc("POST /v1/spaces/{space}/prove", wire.OnlyQuery(may(auth.Admin, r.post(r.proveBody))))
-	mux.HandleFunc("POST /v1/spaces/{space}/forget", wire.OnlyQuery(may(auth.Forget, r.post(r.forgetBody))))
-	mux.HandleFunc("GET /v1/spaces", wire.OnlyQuery(r.getSpaces))
-	mux.HandleFunc("GET /v1/spaces/{space}", wire.OnlyQuery(r.getSpace))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations", wire.OnlyQuery(may(auth.Recall, r.getObservations), "limit", "before", "at_least", "as_of", "include",
-		"filter", "from", "to", "order", "cursor"))
-	mux.HandleFunc("GET /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Recall, r.getObservation), "at_least", "as_of", "include"))
-	mux.HandleFunc("DELETE /v1/spaces/{space}/observations/{id...}", wire.OnlyQuery(may(auth.Forget, r.deleteObservation)))
-	return mux
-}
-
 // may lets only those through to a handler who have the role in the space of the path. The spaces in a body are asked for
 // by route, where the body is read.
 func may(role auth.Role, h http.HandlerFunc) http.HandlerFunc {

@@ -31,7 +31,11 @@ func withoutWorker(t *testing.T) (srv *bustest.Server, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := daemon.ServeHTTP("127.0.0.1:0", daemon.Faces(r)...)
+	faces, err := daemon.Faces(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := daemon.ServeHTTP("127.0.0.1:0", faces...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,11 @@ func TestAuthorization(t *testing.T) {
 	must(t, err)
 	listeners, err := daemon.NewListeners(daemon.ListenConfig{Auth: auth.Config{File: file}}, zerolog.Nop())
 	must(t, err)
-	h, err := listeners.HTTP("127.0.0.1:0", daemon.Faces(in, out)...)
+	faces, err := daemon.Faces(in, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := listeners.HTTP("127.0.0.1:0", faces...)
 	must(t, err)
 	defer func() {
 		must(t, in.Drain(t.Context()))

@@ -9,6 +9,7 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/api/engram/v1/engramv1connect"
 	"github.com/engram-memory/engram/pkg/auth"
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -23,11 +24,24 @@ type Ingest interface {
 // StreamPath is where a WebSocket is opened.
 const StreamPath = "/v1/stream"
 
-// MountIngest serves IngestService and the WebSocket.
+// StreamRoute is that of the WebSocket.
+func StreamRoute(sessions *session.Manager) openapi.Route {
+	return openapi.Route{
+		Method: http.MethodGet, Path: StreamPath, Handler: webSocket(sessions), AnyQuery: true,
+		ID: "stream", Tag: openapi.TagObserve, Summary: "Open a stream as a WebSocket",
+		Text: "Each message is a frame, JSON in a text message and protobuf in a binary one: numbered observations with acknowledgements, and recalls. " +
+			"Every frame needs its role in the space that it names. docs/wire.md has the frames.",
+		Answers: []openapi.Answer{
+			{Status: http.StatusSwitchingProtocols, Text: "The connection is a WebSocket from now on."},
+			{Status: http.StatusUpgradeRequired, Text: "The request asks for no WebSocket.", Media: "text/plain"},
+		},
+	}
+}
+
+// MountIngest serves IngestService.
 func MountIngest(mux *http.ServeMux, ingest Ingest, sessions *session.Manager) {
 	path, handler := engramv1connect.NewIngestServiceHandler(&ingestService{ingest, sessions}, options()...)
 	mux.Handle(path, controlled(handler))
-	mux.Handle("GET "+StreamPath, webSocket(sessions))
 }
 
 type ingestService struct {

@@ -41,7 +41,11 @@ func startSite(t *testing.T, name string, change func(*gateway.Config)) *site {
 	}
 	part, err := daemon.StartGateway(background(t), cfg, env)
 	must(t, err)
-	h, err := daemon.ServeHTTP("127.0.0.1:0", daemon.Faces(part)...)
+	faces, err := daemon.Faces(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := daemon.ServeHTTP("127.0.0.1:0", faces...)
 	must(t, err)
 	s := &site{conn: conn, part: part, http: h, stop: stop}
 	t.Cleanup(func() {

@@ -178,7 +178,11 @@ func TestBackpressure(t *testing.T) {
 	cfg.Gateway.Admission.Capacity, cfg.Gateway.Deadline, cfg.Topology.Shards = 100, time.Second, 2
 	part, err := daemon.StartGateway(background(t), cfg, env)
 	must(t, err)
-	h, err := daemon.ServeHTTP("127.0.0.1:0", daemon.Faces(part)...)
+	faces, err := daemon.Faces(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := daemon.ServeHTTP("127.0.0.1:0", faces...)
 	must(t, err)
 	defer func() {
 		must(t, part.Drain(t.Context()))

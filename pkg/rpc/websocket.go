@@ -14,8 +14,8 @@ import (
 )
 
 // webSocket serves streams: a frame is a message, JSON in text and protobuf in binary ones, and is answered in kind.
-func webSocket(sessions *session.Manager) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func webSocket(sessions *session.Manager) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return // the library has answered
@@ -27,7 +27,7 @@ func webSocket(sessions *session.Manager) http.Handler {
 		s.format.Store(uint32(wire.JSON))
 		_ = sessions.Serve(ctx, s) // the client was told
 		_ = conn.CloseNow()        // does nothing where it is closed
-	})
+	}
 }
 
 // socket is a WebSocket as a session has it.

@@ -7,6 +7,13 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 )
 
+type compactJSON struct {
+	Space      string `json:"space,omitempty"`
+	DeadlineMS uint32 `json:"deadline_ms,omitempty"`
+	Erase      bool   `json:"erase,omitempty"`
+	AtLeast    string `json:"at_least,omitempty"`
+}
+
 // DecodeCompact reads the body of a compact request, which may be empty.
 func DecodeCompact(f Format, body []byte) (*api.CompactRequest, *Error) {
 	req := new(api.CompactRequest)
@@ -16,12 +23,7 @@ func DecodeCompact(f Format, body []byte) (*api.CompactRequest, *Error) {
 	if f == Protobuf {
 		return req, unmarshal(body, req)
 	}
-	var in struct {
-		Space      string `json:"space"`
-		DeadlineMS uint32 `json:"deadline_ms"`
-		Erase      bool   `json:"erase"`
-		AtLeast    string `json:"at_least"`
-	}
+	var in compactJSON
 	if err := strictJSON(body, &in); err != nil {
 		return nil, err
 	}
@@ -48,6 +50,10 @@ type compactedJSON struct {
 	Error          *errorBody `json:"error,omitempty"`
 }
 
+type compactAnswerJSON struct {
+	Copies []compactedJSON `json:"copies"`
+}
+
 // EncodeCompact writes the answer to a compact request.
 func EncodeCompact(f Format, r *api.CompactResponse) ([]byte, *Error) {
 	if f == Protobuf {
@@ -65,7 +71,5 @@ func EncodeCompact(f Format, r *api.CompactResponse) ([]byte, *Error) {
 		}
 		copies = append(copies, j)
 	}
-	return toJSON(struct {
-		Copies []compactedJSON `json:"copies"`
-	}{copies})
+	return toJSON(compactAnswerJSON{copies})
 }

@@ -98,14 +98,16 @@ func definition(d *api.SpaceDefinition, shard uint32) definitionJSON {
 	}
 }
 
+type defineAnswerJSON struct {
+	definitionJSON
+	Created  bool   `json:"created"`
+	Revision uint64 `json:"revision"`
+}
+
 // EncodeDefine writes the answer to a define request.
 func EncodeDefine(f Format, r *api.DefineResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(struct {
-		definitionJSON
-		Created  bool   `json:"created"`
-		Revision uint64 `json:"revision"`
-	}{definition(r.GetDefinition(), r.GetShard()), r.GetCreated(), r.GetRevision()})
+	return toJSON(defineAnswerJSON{definition(r.GetDefinition(), r.GetShard()), r.GetCreated(), r.GetRevision()})
 }

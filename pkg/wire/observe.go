@@ -133,6 +133,36 @@ func resultJSON(r *api.ObserveResult) observeResultJSON {
 	return out
 }
 
+type observeAnswerJSON struct {
+	Results []observeResultJSON `json:"results"`
+}
+
+// lineJSON is the answer to a line of NDJSON.
+type lineJSON struct {
+	Line       int        `json:"line"`
+	ID         string     `json:"id,omitempty"`
+	Position   string     `json:"position,omitempty"`
+	Duplicate  bool       `json:"duplicate,omitempty"`
+	Searchable bool       `json:"searchable,omitempty"`
+	Error      *errorBody `json:"error,omitempty"`
+}
+
+// EncodeLine writes the answer to a line of NDJSON, with its end: what became of its observation, or why it was refused.
+func EncodeLine(line int, r *api.ObserveResult, refused *Error) ([]byte, *Error) {
+	if refused == nil {
+		refused = FromProto(r.GetError())
+	}
+	out := lineJSON{Line: line}
+	if refused != nil {
+		b := refused.body()
+		out.Error = &b
+	} else {
+		out.ID, out.Position, out.Duplicate, out.Searchable = r.GetId(), r.GetPosition(), r.GetDuplicate(), r.GetSearchable()
+	}
+	b, err := toJSON(out)
+	return append(b, '\n'), err
+}
+
 // EncodeObserve writes the answer to an observe request; single as DecodeObserve returned it.
 func EncodeObserve(f Format, resp *api.ObserveResponse, single bool) ([]byte, *Error) {
 	if f == Protobuf {
@@ -141,9 +171,7 @@ func EncodeObserve(f Format, resp *api.ObserveResponse, single bool) ([]byte, *E
 	if single && len(resp.GetResults()) == 1 {
 		return toJSON(resultJSON(resp.GetResults()[0]))
 	}
-	out := struct {
-		Results []observeResultJSON `json:"results"`
-	}{make([]observeResultJSON, 0, len(resp.GetResults()))}
+	out := observeAnswerJSON{make([]observeResultJSON, 0, len(resp.GetResults()))}
 	for _, r := range resp.GetResults() {
 		out.Results = append(out.Results, resultJSON(r))
 	}
@@ -191,15 +219,17 @@ func EncodeForgetRequest(f Format, r *api.ForgetRequest) ([]byte, *Error) {
 	})
 }
 
+type forgetAnswerJSON struct {
+	Position   string `json:"position"`
+	Searchable bool   `json:"searchable,omitempty"`
+}
+
 // EncodeForget writes the answer to a forget request.
 func EncodeForget(f Format, resp *api.ForgetResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(resp)
 	}
-	return toJSON(struct {
-		Position   string `json:"position"`
-		Searchable bool   `json:"searchable,omitempty"`
-	}{resp.GetPosition(), resp.GetSearchable()})
+	return toJSON(forgetAnswerJSON{resp.GetPosition(), resp.GetSearchable()})
 }
 
 func toJSON(v any) ([]byte, *Error) {

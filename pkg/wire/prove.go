@@ -8,6 +8,16 @@ import (
 	"github.com/engram-memory/engram/pkg/event"
 )
 
+type proveJSON struct {
+	Space      string   `json:"space,omitempty"`
+	IDs        []string `json:"ids,omitempty"`
+	All        bool     `json:"all,omitempty"`
+	Position   string   `json:"position,omitempty"`
+	Traces     [][]byte `json:"traces,omitempty"`
+	LookOnly   bool     `json:"look_only,omitempty"`
+	DeadlineMS uint32   `json:"deadline_ms,omitempty"`
+}
+
 // DecodeProve reads the body of a prove request, and refuses what says nothing to look for.
 func DecodeProve(f Format, body []byte) (*api.ProveRequest, *Error) {
 	req := new(api.ProveRequest)
@@ -16,15 +26,7 @@ func DecodeProve(f Format, body []byte) (*api.ProveRequest, *Error) {
 			return nil, err
 		}
 	} else {
-		var in struct {
-			Space      string   `json:"space"`
-			IDs        []string `json:"ids"`
-			All        bool     `json:"all"`
-			Position   string   `json:"position"`
-			Traces     [][]byte `json:"traces"`
-			LookOnly   bool     `json:"look_only"`
-			DeadlineMS uint32   `json:"deadline_ms"`
-		}
+		var in proveJSON
 		if err := strictJSON(body, &in); err != nil {
 			return nil, err
 		}
@@ -64,6 +66,12 @@ type lookedJSON struct {
 	Error  *errorBody `json:"error,omitempty"`
 }
 
+type proveAnswerJSON struct {
+	Proven bool         `json:"proven"`
+	Erased uint64       `json:"erased"`
+	Looked []lookedJSON `json:"looked"`
+}
+
 // EncodeProve writes the answer to a prove request.
 func EncodeProve(f Format, r *api.ProveResponse) ([]byte, *Error) {
 	if f == Protobuf {
@@ -78,9 +86,5 @@ func EncodeProve(f Format, r *api.ProveResponse) ([]byte, *Error) {
 		}
 		all = append(all, j)
 	}
-	return toJSON(struct {
-		Proven bool         `json:"proven"`
-		Erased uint64       `json:"erased"`
-		Looked []lookedJSON `json:"looked"`
-	}{r.GetProven(), r.GetErased(), all})
+	return toJSON(proveAnswerJSON{r.GetProven(), r.GetErased(), all})
 }

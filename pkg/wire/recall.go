@@ -322,21 +322,23 @@ func DecodeList(f Format, body []byte) (*api.ListRequest, *Error) {
 	return req, err
 }
 
+type listAnswerJSON struct {
+	Observations []hitJSON `json:"observations"`
+	More         bool      `json:"more"`
+	Next         string    `json:"next,omitempty"`
+	Applied      string    `json:"applied"`
+	StalenessMS  float64   `json:"staleness_ms"`
+	Searched     uint64    `json:"searched"`
+	Exact        bool      `json:"exact"`
+	TookUS       uint64    `json:"took_us"`
+}
+
 // EncodeList writes the answer to a list request.
 func EncodeList(f Format, r *api.ListResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(struct {
-		Observations []hitJSON `json:"observations"`
-		More         bool      `json:"more"`
-		Next         string    `json:"next,omitempty"`
-		Applied      string    `json:"applied"`
-		StalenessMS  float64   `json:"staleness_ms"`
-		Searched     uint64    `json:"searched"`
-		Exact        bool      `json:"exact"`
-		TookUS       uint64    `json:"took_us"`
-	}{
+	return toJSON(listAnswerJSON{
 		hitsJSON(r.GetObservations(), false), r.GetMore(), r.GetNext(), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(),
 		r.GetTookUs(),
 	})

@@ -36,6 +36,10 @@ type spaceJSON struct {
 	StalenessMS  float64 `json:"staleness_ms"`
 }
 
+type spacesAnswerJSON struct {
+	Spaces []spaceJSON `json:"spaces"`
+}
+
 // EncodeSpaces writes the answer to a spaces request; one of them alone when single.
 func EncodeSpaces(f Format, r *api.SpacesResponse, single bool) ([]byte, *Error) {
 	if f == Protobuf {
@@ -52,9 +56,7 @@ func EncodeSpaces(f Format, r *api.SpacesResponse, single bool) ([]byte, *Error)
 	if single && len(all) == 1 {
 		return toJSON(all[0])
 	}
-	return toJSON(struct {
-		Spaces []spaceJSON `json:"spaces"`
-	}{all})
+	return toJSON(spacesAnswerJSON{all})
 }
 
 // EncodeError writes a refusal: {"error": {"code", "message", "field"}} or the protobuf Error.

@@ -41,6 +41,7 @@ func TestReadmeExamples(t *testing.T) {
 		want              []string
 	}{
 		{"With curl", "sh", []string{`"position":`, `"hits":[{"id":"n1"`, `the disk was full`, `"db-3"`}},
+		{"With curl, line by line", "sh", []string{`{"line":1,"id":"n8","position":`, `{"line":2,"id":"n9","position":`, "operationId: observe\n"}},
 		{"With the nats command", "sh", []string{`"searchable":true`, `"hits":[{"id":"n2"`}},
 		{"With Go", "go", []string{"n3  certificates expire"}},
 		{"With gRPC", "go", []string{"n6  the queue is drained"}},
