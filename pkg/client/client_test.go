@@ -207,12 +207,13 @@ func TestObserveRetrying(t *testing.T) {
 	}
 
 	a = serve(t, nc, bus.ObserveSubject("full"), refusal(wire.CodeBackpressure))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if _, err := c.ObserveRetrying(ctx, "full", &api.ObserveRequest{}, nil); !errors.As(err, &e) || e.Code != wire.CodeBackpressure {
+	// It ends between two requests, as a rule, or within one.
+	if _, err := c.ObserveRetrying(ctx, "full", &api.ObserveRequest{}, nil); !errors.As(err, &e) || e.Code != wire.CodeBackpressure && e.Code != wire.CodeDeadline {
 		t.Errorf("at the end of the context: %v", err)
 	}
 	if all := a.requests(t); len(all) < 2 {
-		t.Errorf("sent %d times in 100 ms", len(all))
+		t.Errorf("sent %d times in 500 ms", len(all))
 	}
 }
