@@ -78,7 +78,7 @@ func TestConcurrentObservationsShareCommits(t *testing.T) {
 		if size > 250 {
 			t.Errorf("a batch of %d", size)
 		}
-		if size < 248 { // the next request may be one of three
+		if size < 98 { // what a batch has however slow the log is, and the next request may be one of three
 			small++
 		}
 	}
