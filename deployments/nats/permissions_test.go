@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
@@ -215,9 +216,119 @@ func TestWhatIsDenied(t *testing.T) {
 	if _, err := service.List(t.Context(), "notes", &api.ListRequest{Space: "other"}); !errors.As(err, &e) || e.Code != wire.CodeInvalidSpace {
 		t.Errorf("listing another space by its name in the body: %v", err)
 	}
+	t.Run("reply subjects", func(t *testing.T) { d.replies(t, admin) })
 	// Nothing of all that has reached the store.
 	if got, err := admin.List(t.Context(), "other", &api.ListRequest{}); err != nil || len(got.GetObservations()) != 1 {
 		t.Errorf("the other space has %v, %v", got, err)
+	}
+}
+
+// The server does not ask whether a client may publish to the reply subject that it names, and lets a daemon answer there. No
+// daemon does: what would be published would be a request, or an entry of a log, in a daemon's name.
+func (d *deployment) replies(t *testing.T, admin *client.Client) {
+	ctx := t.Context()
+	get := &api.GetRequest{Ids: []string{"a"}, Include: []string{"metadata"}}
+	position := func(space string) string {
+		t.Helper()
+		got, err := admin.Get(ctx, space, get)
+		if err != nil || len(got.GetObservations()) != 1 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		return got.GetObservations()[0].GetPosition()
+	}
+	gateway := d.connect("gateway")
+	ended := func() (last [shards]uint64) {
+		t.Helper()
+		for shard := range last {
+			s, err := gateway.JS.Stream(ctx, bus.LogStream(shard))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last[shard] = s.CachedInfo().State.LastSeq
+		}
+		return last
+	}
+	before := map[string]string{}
+	for _, space := range []string{"notes", "other"} {
+		// Searchable, so that there is an answer that could go elsewhere: one of a get can be read as an observe.
+		if _, err := admin.Observe(ctx, space, &api.ObserveRequest{
+			Observations: []*api.Observation{{Id: "a", Text: "text"}}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		before[space] = position(space)
+	}
+	was := ended()
+	heard := make(chan *nats.Msg, 100)
+	for _, subject := range []string{bus.ObserveSubject(bus.Any), bus.ForgetSubject(bus.Any), bus.DefineSubject(bus.Any)} {
+		sub, err := gateway.NC.ChanSubscribe(subject, heard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := sub.Unsubscribe(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	if err := gateway.NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	body, err := proto.Marshal(get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write, err := proto.Marshal(&api.ObserveRequest{Observations: []*api.Observation{{Id: "b", Text: "text"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []string{
+		bus.ObserveSubject("other"), bus.ForgetSubject("other"), bus.DefineSubject("other"), bus.LogSubject(0, "other"), bus.LogSubject(1, "other"), "$KV.ENGRAM_META.cluster",
+		"$KV.ENGRAM_SPACES.other", "$JS.API.STREAM.PURGE.ENGRAM_LOG_0", "engram.shard.0.compact", "engram.heartbeat.worker-1", "nobody",
+	}
+	for _, reply := range elsewhere {
+		for user, request := range map[string]*nats.Msg{
+			"service":  {Subject: bus.GetSubject("notes"), Data: body},
+			"producer": {Subject: bus.ObserveSubject("notes"), Data: write},
+		} {
+			request.Reply, request.Header = reply, nats.Header{bus.HeaderContentType: {wire.TypeProtobuf}}
+			c := d.connect(user)
+			if err := c.NC.PublishMsg(request); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NC.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NC.LastError(); err != nil {
+				t.Fatalf("%s could not ask: %v", user, err)
+			}
+		}
+	}
+	// Time enough for an answer, and for what would become of it.
+	quiet := time.After(time.Second)
+	for waiting := true; waiting; {
+		select {
+		case m := <-heard:
+			if m.Subject != bus.ObserveSubject("notes") { // the producers' own
+				t.Errorf("an answer went to %s", m.Subject)
+			}
+		case <-quiet:
+			waiting = false
+		}
+	}
+	for space, at := range before {
+		if now := position(space); now != at {
+			t.Errorf("the observation of %s stood at %s and stands at %s", space, at, now)
+		}
+	}
+	if now := ended(); now != was {
+		t.Errorf("the logs ended at %d, and end at %d", was, now)
+	}
+	for _, user := range []string{"gateway", "worker", "recall"} {
+		if denied := d.log.of(d.public[user]); len(denied) > 0 {
+			t.Errorf("%s tried to answer: %q", user, denied)
+		}
 	}
 }
 
