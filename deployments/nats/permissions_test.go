@@ -111,6 +111,8 @@ func TestWhatIsAllowed(t *testing.T) {
 		}
 	}
 
+	d.quotas(t, admin, producer)
+
 	// Poison goes to the quarantine: who may write the log is the gateway alone.
 	poison := d.connect("gateway")
 	if _, err := poison.JS.Publish(ctx, bus.LogSubject(0, "notes"), []byte("\xff\xff")); err != nil {
@@ -143,6 +145,63 @@ func TestWhatIsAllowed(t *testing.T) {
 	}
 }
 
+// quotas has the gateway count what a space stores, and a producer hear that it is refused.
+func (d *deployment) quotas(t *testing.T, admin, producer *client.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// The same observation takes no more room than it had, but the gateway knows that only from a worker.
+	same := &api.ObserveRequest{Observations: []*api.Observation{{Id: "a", Text: "the disk is full"}}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE}
+	until := func(what string, done func(*wire.Error) bool) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			_, err := producer.Observe(ctx, "notes", same)
+			var refused *wire.Error
+			if err != nil && !errors.As(err, &refused) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if done(refused) {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("%s: never, and then %v", what, err)
+			}
+		}
+	}
+	most, rate := uint64(3), .001
+	if _, err := admin.Define(ctx, "notes", &api.DefineRequest{Quota: &api.Quota{StoredObservations: &most}}); err != nil {
+		t.Fatal(err)
+	}
+	until("the space is taken for full", func(e *wire.Error) bool { return e != nil && e.Code == wire.CodeSpaceFull })
+	until("a worker says that it is not", func(e *wire.Error) bool { return e == nil })
+
+	nc := d.connect("producer").NC
+	told, err := nc.SubscribeSync(bus.PressureSubject("notes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var none uint64
+	if _, err := admin.Define(ctx, "notes", &api.DefineRequest{Quota: &api.Quota{StoredObservations: &none, ObservationsPerSecond: &rate}}); err != nil {
+		t.Fatal(err)
+	}
+	until("the rate is used up", func(e *wire.Error) bool { return e != nil && e.Code == wire.CodeQuota })
+	m, err := told.NextMsgWithContext(ctx)
+	if err != nil {
+		t.Fatalf("a producer did not hear that its space is refused: %v", err)
+	}
+	pressure := new(api.Pressure)
+	if err := proto.Unmarshal(m.Data, pressure); err != nil || pressure.GetReason() != string(wire.CodeQuota) || pressure.GetRetryAfterMs() == 0 {
+		t.Errorf("told %v, %v", pressure, err)
+	}
+}
+
 // What a producer and a service are not given is denied by the server, whatever a client tries.
 func TestWhatIsDenied(t *testing.T) {
 	d := deploy(t)
@@ -159,16 +218,16 @@ func TestWhatIsDenied(t *testing.T) {
 		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.GET.ENGRAM_LOG_0", "$JS.API.DIRECT.GET.KV_ENGRAM_SPACES.$KV.ENGRAM_SPACES.notes",
 		"$JS.API.CONSUMER.CREATE.ENGRAM_LOG_0.mine", "$JS.API.CONSUMER.MSG.NEXT.ENGRAM_LOG_0.worker_0", "$JS.ACK.ENGRAM_LOG_0.worker_0.1.1.1.1.0",
 		"$KV.ENGRAM_SPACES.notes", "$KV.ENGRAM_META.cluster", "$SRV.PING", "$SYS.REQ.SERVER.PING",
-		"engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
+		"engram.shard.0.spaces", "engram.pressure.notes", "engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
 		"engram.compact.notes", "engram.prove.notes", "engram.spaces", "engram.forget.notes", "_INBOX.x", "_INBOX_admin.x", "_INBOX_gateway.x",
 	}
 	ears := []string{
 		">", "engram.>", "engram.log.>", "engram.shard.>", "engram.heartbeat.*", "engram.observe.notes", "engram.recall.notes", "$JS.>", "$KV.>", "$SRV.>",
-		"_INBOX.>", "_INBOX_admin.>", "_INBOX_gateway.>", "*.>", "$JS.ACK.>",
+		"_INBOX.>", "_INBOX_admin.>", "_INBOX_gateway.>", "*.>", "$JS.ACK.>", "engram.pressure.*", "engram.pressure.other",
 	}
 	for user, more := range map[string]struct{ publish, subscribe []string }{
 		"producer": {[]string{"engram.recall.notes", "engram.get.notes", "engram.list.notes", "_INBOX_service.x"}, []string{"_INBOX_service.>"}},
-		"service":  {[]string{"engram.observe.notes", "_INBOX_producer.x"}, []string{"_INBOX_producer.>"}},
+		"service":  {[]string{"engram.observe.notes", "_INBOX_producer.x"}, []string{"_INBOX_producer.>", "engram.pressure.notes"}},
 	} {
 		t.Run(user, func(t *testing.T) {
 			for _, subject := range append(internal, more.publish...) {
