@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
@@ -110,6 +111,8 @@ func TestWhatIsAllowed(t *testing.T) {
 		}
 	}
 
+	d.quotas(t, admin, producer)
+
 	// Poison goes to the quarantine: who may write the log is the gateway alone.
 	poison := d.connect("gateway")
 	if _, err := poison.JS.Publish(ctx, bus.LogSubject(0, "notes"), []byte("\xff\xff")); err != nil {
@@ -142,6 +145,63 @@ func TestWhatIsAllowed(t *testing.T) {
 	}
 }
 
+// quotas has the gateway count what a space stores, and a producer hear that it is refused.
+func (d *deployment) quotas(t *testing.T, admin, producer *client.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// The same observation takes no more room than it had, but the gateway knows that only from a worker.
+	same := &api.ObserveRequest{Observations: []*api.Observation{{Id: "a", Text: "the disk is full"}}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE}
+	until := func(what string, done func(*wire.Error) bool) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			_, err := producer.Observe(ctx, "notes", same)
+			var refused *wire.Error
+			if err != nil && !errors.As(err, &refused) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if done(refused) {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("%s: never, and then %v", what, err)
+			}
+		}
+	}
+	most, rate := uint64(3), .001
+	if _, err := admin.Define(ctx, "notes", &api.DefineRequest{Quota: &api.Quota{StoredObservations: &most}}); err != nil {
+		t.Fatal(err)
+	}
+	until("the space is taken for full", func(e *wire.Error) bool { return e != nil && e.Code == wire.CodeSpaceFull })
+	until("a worker says that it is not", func(e *wire.Error) bool { return e == nil })
+
+	nc := d.connect("producer").NC
+	told, err := nc.SubscribeSync(bus.PressureSubject("notes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var none uint64
+	if _, err := admin.Define(ctx, "notes", &api.DefineRequest{Quota: &api.Quota{StoredObservations: &none, ObservationsPerSecond: &rate}}); err != nil {
+		t.Fatal(err)
+	}
+	until("the rate is used up", func(e *wire.Error) bool { return e != nil && e.Code == wire.CodeQuota })
+	m, err := told.NextMsgWithContext(ctx)
+	if err != nil {
+		t.Fatalf("a producer did not hear that its space is refused: %v", err)
+	}
+	pressure := new(api.Pressure)
+	if err := proto.Unmarshal(m.Data, pressure); err != nil || pressure.GetReason() != string(wire.CodeQuota) || pressure.GetRetryAfterMs() == 0 {
+		t.Errorf("told %v, %v", pressure, err)
+	}
+}
+
 // What a producer and a service are not given is denied by the server, whatever a client tries.
 func TestWhatIsDenied(t *testing.T) {
 	d := deploy(t)
@@ -158,16 +218,16 @@ func TestWhatIsDenied(t *testing.T) {
 		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.GET.ENGRAM_LOG_0", "$JS.API.DIRECT.GET.KV_ENGRAM_SPACES.$KV.ENGRAM_SPACES.notes",
 		"$JS.API.CONSUMER.CREATE.ENGRAM_LOG_0.mine", "$JS.API.CONSUMER.MSG.NEXT.ENGRAM_LOG_0.worker_0", "$JS.ACK.ENGRAM_LOG_0.worker_0.1.1.1.1.0",
 		"$KV.ENGRAM_SPACES.notes", "$KV.ENGRAM_META.cluster", "$SRV.PING", "$SYS.REQ.SERVER.PING",
-		"engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
+		"engram.shard.0.spaces", "engram.pressure.notes", "engram.recall", "engram.observe.other", "engram.forget.other", "engram.recall.other", "engram.get.other", "engram.list.other", "engram.define.notes",
 		"engram.compact.notes", "engram.prove.notes", "engram.spaces", "engram.forget.notes", "_INBOX.x", "_INBOX_admin.x", "_INBOX_gateway.x",
 	}
 	ears := []string{
 		">", "engram.>", "engram.log.>", "engram.shard.>", "engram.heartbeat.*", "engram.observe.notes", "engram.recall.notes", "$JS.>", "$KV.>", "$SRV.>",
-		"_INBOX.>", "_INBOX_admin.>", "_INBOX_gateway.>", "*.>", "$JS.ACK.>",
+		"_INBOX.>", "_INBOX_admin.>", "_INBOX_gateway.>", "*.>", "$JS.ACK.>", "engram.pressure.*", "engram.pressure.other",
 	}
 	for user, more := range map[string]struct{ publish, subscribe []string }{
 		"producer": {[]string{"engram.recall.notes", "engram.get.notes", "engram.list.notes", "_INBOX_service.x"}, []string{"_INBOX_service.>"}},
-		"service":  {[]string{"engram.observe.notes", "_INBOX_producer.x"}, []string{"_INBOX_producer.>"}},
+		"service":  {[]string{"engram.observe.notes", "_INBOX_producer.x"}, []string{"_INBOX_producer.>", "engram.pressure.notes"}},
 	} {
 		t.Run(user, func(t *testing.T) {
 			for _, subject := range append(internal, more.publish...) {
@@ -215,9 +275,119 @@ func TestWhatIsDenied(t *testing.T) {
 	if _, err := service.List(t.Context(), "notes", &api.ListRequest{Space: "other"}); !errors.As(err, &e) || e.Code != wire.CodeInvalidSpace {
 		t.Errorf("listing another space by its name in the body: %v", err)
 	}
+	t.Run("reply subjects", func(t *testing.T) { d.replies(t, admin) })
 	// Nothing of all that has reached the store.
 	if got, err := admin.List(t.Context(), "other", &api.ListRequest{}); err != nil || len(got.GetObservations()) != 1 {
 		t.Errorf("the other space has %v, %v", got, err)
+	}
+}
+
+// The server does not ask whether a client may publish to the reply subject that it names, and lets a daemon answer there. No
+// daemon does: what would be published would be a request, or an entry of a log, in a daemon's name.
+func (d *deployment) replies(t *testing.T, admin *client.Client) {
+	ctx := t.Context()
+	get := &api.GetRequest{Ids: []string{"a"}, Include: []string{"metadata"}}
+	position := func(space string) string {
+		t.Helper()
+		got, err := admin.Get(ctx, space, get)
+		if err != nil || len(got.GetObservations()) != 1 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		return got.GetObservations()[0].GetPosition()
+	}
+	gateway := d.connect("gateway")
+	ended := func() (last [shards]uint64) {
+		t.Helper()
+		for shard := range last {
+			s, err := gateway.JS.Stream(ctx, bus.LogStream(shard))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last[shard] = s.CachedInfo().State.LastSeq
+		}
+		return last
+	}
+	before := map[string]string{}
+	for _, space := range []string{"notes", "other"} {
+		// Searchable, so that there is an answer that could go elsewhere: one of a get can be read as an observe.
+		if _, err := admin.Observe(ctx, space, &api.ObserveRequest{
+			Observations: []*api.Observation{{Id: "a", Text: "text"}}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		before[space] = position(space)
+	}
+	was := ended()
+	heard := make(chan *nats.Msg, 100)
+	for _, subject := range []string{bus.ObserveSubject(bus.Any), bus.ForgetSubject(bus.Any), bus.DefineSubject(bus.Any)} {
+		sub, err := gateway.NC.ChanSubscribe(subject, heard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := sub.Unsubscribe(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	if err := gateway.NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	body, err := proto.Marshal(get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write, err := proto.Marshal(&api.ObserveRequest{Observations: []*api.Observation{{Id: "b", Text: "text"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []string{
+		bus.ObserveSubject("other"), bus.ForgetSubject("other"), bus.DefineSubject("other"), bus.LogSubject(0, "other"), bus.LogSubject(1, "other"), "$KV.ENGRAM_META.cluster",
+		"$KV.ENGRAM_SPACES.other", "$JS.API.STREAM.PURGE.ENGRAM_LOG_0", "engram.shard.0.compact", "engram.heartbeat.worker-1", "nobody",
+	}
+	for _, reply := range elsewhere {
+		for user, request := range map[string]*nats.Msg{
+			"service":  {Subject: bus.GetSubject("notes"), Data: body},
+			"producer": {Subject: bus.ObserveSubject("notes"), Data: write},
+		} {
+			request.Reply, request.Header = reply, nats.Header{bus.HeaderContentType: {wire.TypeProtobuf}}
+			c := d.connect(user)
+			if err := c.NC.PublishMsg(request); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NC.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NC.LastError(); err != nil {
+				t.Fatalf("%s could not ask: %v", user, err)
+			}
+		}
+	}
+	// Time enough for an answer, and for what would become of it.
+	quiet := time.After(time.Second)
+	for waiting := true; waiting; {
+		select {
+		case m := <-heard:
+			if m.Subject != bus.ObserveSubject("notes") { // the producers' own
+				t.Errorf("an answer went to %s", m.Subject)
+			}
+		case <-quiet:
+			waiting = false
+		}
+	}
+	for space, at := range before {
+		if now := position(space); now != at {
+			t.Errorf("the observation of %s stood at %s and stands at %s", space, at, now)
+		}
+	}
+	if now := ended(); now != was {
+		t.Errorf("the logs ended at %d, and end at %d", was, now)
+	}
+	for _, user := range []string{"gateway", "worker", "recall"} {
+		if denied := d.log.of(d.public[user]); len(denied) > 0 {
+			t.Errorf("%s tried to answer: %q", user, denied)
+		}
 	}
 }
 

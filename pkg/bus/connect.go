@@ -43,7 +43,7 @@ type Config struct {
 	// has. Excludes Credentials and InProcess.
 	NKey string `yaml:"nkey" usage:"path of a file with the seed of an nkey to log in to NATS with"`
 	// InboxPrefix begins the subjects that answers come to, and must be what the user may subscribe to. Default: that of
-	// Context, else "_INBOX".
+	// Context, else "_INBOX". It must begin with that: Engram answers nowhere else, see IsInbox.
 	InboxPrefix string `yaml:"inbox_prefix" usage:"what begins the subjects of answers, such as _INBOX_<user>, where the NATS user has its own (default _INBOX)"`
 	// TLS is for servers with a certificate that this machine does not know, and those that want one.
 	TLS TLSConfig `yaml:"tls"`
@@ -99,6 +99,17 @@ func (t *TLSConfig) options() ([]nats.Option, error) {
 // inboxForm are prefixes of subjects without wildcards, of at least one token.
 var inboxForm = regexp.MustCompile(`^[^\s.*>]+(\.[^\s.*>]+)*$`)
 
+// checkInbox refuses a prefix under which no answer would be heard.
+func checkInbox(prefix string) error {
+	if !inboxForm.MatchString(prefix) {
+		return fmt.Errorf("the inbox prefix %q is not the beginning of a subject, such as _INBOX_me", prefix)
+	}
+	if !IsInbox(prefix + ".x") {
+		return fmt.Errorf("the inbox prefix %q is neither _INBOX nor begins with _INBOX_ or _INBOX., and Engram answers nowhere else", prefix)
+	}
+	return nil
+}
+
 // login returns what the configuration itself says of TLS, the inbox and how to log in.
 func (cfg *Config) login() ([]nats.Option, error) {
 	opts, err := cfg.TLS.options()
@@ -106,8 +117,8 @@ func (cfg *Config) login() ([]nats.Option, error) {
 		return nil, err
 	}
 	if cfg.InboxPrefix != "" {
-		if !inboxForm.MatchString(cfg.InboxPrefix) {
-			return nil, fmt.Errorf("the inbox prefix %q is not the beginning of a subject, such as _INBOX_me", cfg.InboxPrefix)
+		if err := checkInbox(cfg.InboxPrefix); err != nil {
+			return nil, err
 		}
 		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}

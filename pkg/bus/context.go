@@ -114,6 +114,9 @@ func (c *contextFile) options(withLogin bool) ([]nats.Option, error) {
 		opts = append(opts, nats.RootCAs(c.CA))
 	}
 	if c.Inbox != "" {
+		if err := checkInbox(c.Inbox); err != nil {
+			return nil, fmt.Errorf(`its field "inbox_prefix": %w`, err)
+		}
 		opts = append(opts, nats.CustomInboxPrefix(c.Inbox))
 	}
 	if c.TLSFirst {

@@ -41,13 +41,13 @@ func writeContext(t *testing.T, name, text string) string {
 
 func TestContextByNameAndByPath(t *testing.T) {
 	path := writeContext(t, "prod", `{"description":"","url":"nats://a:1,nats://b:2","user":"u","password":"p","token":"",
-		"inbox_prefix":"_IN","tls_first":true,"nsc":"","socks_proxy":"","color_scheme":"","windows_ca_certs_match":null}`)
+		"inbox_prefix":"_INBOX_u","tls_first":true,"nsc":"","socks_proxy":"","color_scheme":"","windows_ca_certs_match":null}`)
 	for _, name := range []string{"prod", path} {
 		opts, cfg, err := apply(t, Config{Context: name})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cfg.URL != "nats://a:1,nats://b:2" || opts.User != "u" || opts.Password != "p" || opts.InboxPrefix != "_IN" || !opts.TLSHandshakeFirst {
+		if cfg.URL != "nats://a:1,nats://b:2" || opts.User != "u" || opts.Password != "p" || opts.InboxPrefix != "_INBOX_u" || !opts.TLSHandshakeFirst {
 			t.Errorf("%s: address %s, options %+v", name, cfg.URL, opts)
 		}
 	}
@@ -93,6 +93,7 @@ func TestContextRefused(t *testing.T) {
 		`{"creds":"/does/not/exist.creds"}`:                   "/does/not/exist.creds",
 		`{"nkey":"/does/not/exist.nk"}`:                       `"nkey"`,
 		`{"ca":"/does/not/exist.pem"}`:                        `"ca"`,
+		`{"inbox_prefix":"_IN"}`:                              `"inbox_prefix"`,
 		`{"user_jwt":"j"}`:                                    `"user_seed"`,
 		`{"jetstream_domain":"d","jetstream_api_prefix":"p"}`: "exclude each other",
 	} {

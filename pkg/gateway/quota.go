@@ -62,6 +62,16 @@ func (b *bucket) wait(n, rate float64, now time.Time) time.Duration {
 	return max(time.Duration(math.Min(missing/rate, maxQuotaWait.Seconds())*float64(time.Second)), time.Millisecond)
 }
 
+// take takes n, of which wait has said that they are there, or gives back what is less than none. Without a rate nothing is taken, and nothing owed: who bounds the
+// space later begins with a full bucket.
+func (b *bucket) take(n, rate float64) {
+	if rate > 0 {
+		b.tokens -= n
+	} else {
+		*b = bucket{}
+	}
+}
+
 const (
 	// maxQuotaWait bounds what a refusal says.
 	maxQuotaWait = time.Minute
@@ -83,11 +93,12 @@ func (q *quotas) of(e *registry.Entry) *usage {
 // admit takes a request from the quota of its space, or refuses it.
 func (q *quotas) admit(e *registry.Entry, l load, now time.Time) *wire.Error {
 	quota := e.GetQuota()
-	if quota == nil {
-		return nil
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if quota == nil {
+		delete(q.spaces, e.GetName()) // of a quota that it had
+		return nil
+	}
 	u := q.of(e)
 	n, bytes := float64(l.n), float64(l.bytes)
 	if rate := quota.GetObservationsPerSecond(); rate > 0 {
@@ -107,8 +118,8 @@ func (q *quotas) admit(e *registry.Entry, l load, now time.Time) *wire.Error {
 				e.GetName(), u.stored+u.taken, most)
 		}
 	}
-	u.observations.tokens -= n
-	u.bytes.tokens -= bytes
+	u.observations.take(n, quota.GetObservationsPerSecond())
+	u.bytes.take(bytes, quota.GetBytesPerSecond())
 	u.taken += uint64(l.n)
 	return nil
 }
@@ -122,14 +133,15 @@ func overRate(e *registry.Entry, wait time.Duration, rate float64, of string) *w
 
 // release gives back what admit took.
 func (q *quotas) release(e *registry.Entry, l load) {
-	if e.GetQuota() == nil {
+	quota := e.GetQuota()
+	if quota == nil {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	u := q.of(e)
-	u.observations.tokens += float64(l.n)
-	u.bytes.tokens += float64(l.bytes)
+	u.observations.take(-float64(l.n), quota.GetObservationsPerSecond())
+	u.bytes.take(-float64(l.bytes), quota.GetBytesPerSecond())
 	u.taken -= min(uint64(l.n), u.taken)
 }
 

@@ -48,7 +48,7 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 		"define": {bus.DefineSubject(bus.Any), s.define},
 	} {
 		// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
-		err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, maxPending))
+		err := s.micro.AddEndpoint(name, bus.Guard(g.Logger, e.handler), micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, maxPending))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.micro.Stop())
 		}

@@ -53,7 +53,7 @@ func (r *Router) Serve() (*Service, error) {
 		// A service that may recall from one space has no right to it: the request names the spaces.
 		"recall-many": {bus.RecallManySubject, s.answer(s.r.recallManyBody)},
 	} {
-		if err := s.micro.AddEndpoint(name, e.handler, micro.WithEndpointSubject(e.subject)); err != nil {
+		if err := s.micro.AddEndpoint(name, bus.Guard(r.Logger, e.handler), micro.WithEndpointSubject(e.subject)); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
 		}
 	}

@@ -66,7 +66,7 @@ func (s *shard) serve() (*service, error) {
 		if verb == bus.VerbCompact || verb == bus.VerbLook {
 			opts = append(opts, micro.WithEndpointQueueGroupDisabled())
 		}
-		if err := v.micro.AddEndpoint(verb, v.handler(verb, answer), opts...); err != nil {
+		if err := v.micro.AddEndpoint(verb, bus.Guard(s.w.Logger, v.handler(verb, answer)), opts...); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding an endpoint to %s: %w", name, err), v.stop())
 		}
 	}

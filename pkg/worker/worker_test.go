@@ -160,7 +160,7 @@ func TestCloseIsCompleteAndPrompt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.conn.NC.PublishRequest(bus.ShardSubject(0, bus.VerbRecall), "nobody", body); err != nil {
+			if err := w.conn.NC.PublishRequest(bus.ShardSubject(0, bus.VerbRecall), "_INBOX.nobody", body); err != nil {
 				t.Fatal(err)
 			}
 			until(t, "a request waits", func() bool {
