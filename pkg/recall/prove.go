@@ -299,7 +299,14 @@ func (p *proof) stands(ctx context.Context, applied bool) error {
 }
 
 func (p *proof) failed(place, holder string, err error) {
-	p.resp.Looked = append(p.resp.Looked, &api.Looked{Place: place, Holder: holder, Error: wire.Errorf(wire.CodeUnavailable, "", "%v", err).Proto()})
+	p.resp.Looked = append(p.resp.Looked, &api.Looked{Place: place, Holder: holder, Error: problem(err).Proto()})
+}
+
+func problem(err error) *wire.Error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return unsent(err)
+	}
+	return wire.Errorf(wire.CodeUnavailable, "", "%v", err)
 }
 
 // compact has the copies reclaim at once what nobody may read any more, and tells whether one has.
