@@ -139,6 +139,12 @@ func TestRolesOverHTTP(t *testing.T) {
 			}
 		}
 	}
+	// Who proves erases what was forgotten, which takes the role to forget as well.
+	for name, want := range map[string]int{"admin": http.StatusForbidden, "forgetter": http.StatusForbidden, "all": http.StatusConflict} {
+		if code, body := ask(name, http.MethodPost, "/v1/spaces/team-a/prove", "", `{"ids":["a"]}`); code != want {
+			t.Errorf("%s proves: %d %s, want %d", name, code, body, want)
+		}
+	}
 	// Several spaces are recalled from by who may recall from each of them, and by a prefix by who may from all that could have it.
 	for _, tc := range []struct {
 		name, body string

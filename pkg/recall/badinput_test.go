@@ -184,3 +184,23 @@ func TestUnknownPaths(t *testing.T) {
 		}
 	}
 }
+
+// A request that fits into a message without what goes on with it to the shard, and not with that, is too large, however often it is sent.
+func TestRequestsThatFitBarely(t *testing.T) {
+	space := unique("barely")
+	conn := connect(t)
+	remember(t, conn, space, &api.Observation{Id: "a", Text: "text"})
+	padded := func(n int64) string {
+		const body = `{"id":"a"}`
+		return body + strings.Repeat(" ", int(n)-len(body))
+	}
+	most := conn.NC.MaxPayload()
+	status, _, body := call(t, http.MethodPost, shared.HTTPAddr(), "/v1/spaces/"+space+"/recall", "application/json", padded(most))
+	if e := wire.DecodeError(wire.JSON, []byte(body)); status != http.StatusRequestEntityTooLarge || e.Code != wire.CodeTooLarge {
+		t.Errorf("over HTTP: %d %s", status, body)
+	}
+	own := int64(len("NATS/1.0\r\n" + bus.HeaderContentType + ": " + wire.TypeJSON + "\r\n\r\n"))
+	if _, e, status := request(t, conn.NC, wire.JSON, bus.RecallSubject(space), []byte(padded(most-own))); e == nil || e.Code != wire.CodeTooLarge || status != http.StatusRequestEntityTooLarge {
+		t.Errorf("over NATS: %d %v", status, e)
+	}
+}

@@ -135,12 +135,20 @@ func (r *Router) request(ctx context.Context, m *nats.Msg, f wire.Format) ([]byt
 	case err != nil && ctx.Err() != nil:
 		return nil, wire.Errorf(wire.CodeDeadline, "", "there was no answer within %v", answerTimeout)
 	case err != nil:
-		return nil, wire.Errorf(wire.CodeUnavailable, "", "the request could not be sent: %v; send it again", err)
+		return nil, unsent(err)
 	}
 	if m.Header.Get(micro.ErrorCodeHeader) != "" {
 		return nil, wire.DecodeError(f, m.Data)
 	}
 	return m.Data, nil
+}
+
+// unsent says why a request did not go on to its shard.
+func unsent(err error) *wire.Error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return wire.Errorf(wire.CodeTooLarge, "", "the request, with what goes on with it, is larger than a NATS message can be; ask for less at once")
+	}
+	return wire.Errorf(wire.CodeUnavailable, "", "the request could not be sent: %v; send it again", err)
 }
 
 func (r *Router) getSpaces(w http.ResponseWriter, req *http.Request) {

@@ -3,6 +3,7 @@ package recall_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/node"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // ownNode starts a node in a directory, whose logs know a write id for a moment only.
@@ -145,6 +147,84 @@ func TestForgottenIsErased(t *testing.T) {
 	}
 	if files := holds(t, dir, kept); len(files) > 0 {
 		t.Errorf("%q hold it", files)
+	}
+	conn.Close()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A proof erases nothing but what a forget means, up to that: neither what was never forgotten, nor what a filter does not match,
+// nor what was observed again, and a copy that begins with nothing has it afterwards.
+func TestWhatLivesIsNotErased(t *testing.T) {
+	dir := t.TempDir()
+	n := ownNode(t, dir)
+	conn, err := n.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shorten(t, conn)
+	c := client.New(conn.NC)
+	red := map[string]*api.Value{"red": {Kind: &api.Value_Bool{Bool: true}}}
+	position := remember(t, conn, "notes", &api.Observation{Id: "kept", Text: "kept"}, &api.Observation{Id: "alive", Text: "never forgotten"},
+		&api.Observation{Id: "again", Text: "first"}, &api.Observation{Id: "red", Text: "black"})[3]
+	remember(t, conn, "notes", &api.Observation{Id: "red", Text: "red", Metadata: red})
+	forget := forgetSearchable(t, c, "notes", "again")
+	remember(t, conn, "notes", &api.Observation{Id: "again", Text: "second"})
+	matching, err := c.Forget(t.Context(), "notes", &api.ForgetRequest{Filter: "metadata.red", Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := listed(t, c)
+	for name, tc := range map[string]struct {
+		req  *api.ProveRequest
+		code wire.Code
+	}{
+		"never forgotten":          {&api.ProveRequest{Ids: []string{"alive"}}, wire.CodeConflict},
+		"one of two":               {&api.ProveRequest{Ids: []string{"again", "alive"}}, wire.CodeConflict},
+		"a space":                  {&api.ProveRequest{All: true}, wire.CodeConflict},
+		"before its forget":        {&api.ProveRequest{Ids: []string{"again"}, Position: position}, wire.CodeConflict},
+		"a filter, and no place":   {&api.ProveRequest{Ids: []string{"red"}}, wire.CodeConflict},
+		"a filter of another one":  {&api.ProveRequest{Ids: []string{"red", "alive"}, Position: matching.GetPosition()}, wire.CodeConflict},
+		"the place of another one": {&api.ProveRequest{Ids: []string{"red"}, Position: forget}, wire.CodeConflict},
+		"a place behind the end":   {&api.ProveRequest{Ids: []string{"again"}, Position: forget + "000"}, wire.CodeInvalidPosition},
+	} {
+		_, err := c.Prove(t.Context(), "notes", tc.req)
+		var refused *wire.Error
+		if !errors.As(err, &refused) || refused.Code != tc.code {
+			t.Errorf("%s: %v, want %s", name, err, tc.code)
+		}
+	}
+	// To look needs no forget.
+	if resp, err := c.Prove(t.Context(), "notes", &api.ProveRequest{Ids: []string{"alive"}, LookOnly: true}); err != nil || resp.GetProven() || foundIn(resp, "log") != 1 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	for _, tc := range []struct {
+		req    *api.ProveRequest
+		erased uint64
+	}{
+		{&api.ProveRequest{Ids: []string{"again"}}, 1},
+		{&api.ProveRequest{Ids: []string{"red"}, Position: matching.GetPosition()}, 2},
+		{&api.ProveRequest{Ids: []string{"red"}, Position: matching.GetPosition()}, 0},
+	} {
+		if resp, err := c.Prove(t.Context(), "notes", tc.req); err != nil || !resp.GetProven() || resp.GetErased() != tc.erased {
+			t.Errorf("%v: %v, %v", tc.req, resp, err)
+		}
+	}
+	conn.Close()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "worker")); err != nil {
+		t.Fatal(err)
+	}
+	n = ownNode(t, dir)
+	if conn, err = n.Connect("test"); err != nil {
+		t.Fatal(err)
+	}
+	remember(t, conn, "other", &api.Observation{Id: "later", Text: "later"})
+	if got := listed(t, client.New(conn.NC)); got != want || got != "again second, alive never forgotten, kept kept" {
+		t.Errorf("a replay ends with %q, and before it was %q", got, want)
 	}
 	conn.Close()
 	if err := n.Close(); err != nil {

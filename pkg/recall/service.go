@@ -89,7 +89,7 @@ func (s *Service) forward(verb string) micro.HandlerFunc {
 			}
 			if failed == nil {
 				if err := s.r.Conn.PublishMsg(q.message(req.Reply())); err != nil {
-					failed = wire.Errorf(wire.CodeUnavailable, "", "the request could not be forwarded: %v; send it again", err)
+					failed = unsent(err)
 				}
 			}
 			if failed != nil {

@@ -33,7 +33,7 @@ const (
 	CodeUnknownSession   Code = "unknown_session"     // 404: no session of this id that is the caller's
 	CodeNotFound         Code = "not_found"           // 404: no such observation, or no such path
 	CodeMethod           Code = "method_not_allowed"  // 405
-	CodeConflict         Code = "conflict"            // 409: somebody else changed the space at the same moment
+	CodeConflict         Code = "conflict"            // 409: somebody else changed the space at the same moment, or there is no forget to prove
 	CodeOutOfSequence    Code = "out_of_sequence"     // 409: another sequence than the one that a session expects
 	CodeGone             Code = "gone"                // 410: a position of which the versions are not kept any more
 	CodeTooLarge         Code = "too_large"           // 413: over a limit of size

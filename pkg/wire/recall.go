@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -251,6 +252,11 @@ func DecodeGet(f Format, body []byte) (*api.GetRequest, *Error) {
 	}
 	if n := len(req.GetIds()); n == 0 || n > event.MaxList {
 		return nil, Errorf(CodeInvalidArgument, "ids", "ids has %d entries; it can have 1 to %d", n, event.MaxList)
+	}
+	for i, id := range req.GetIds() {
+		if err := CheckID(id, fmt.Sprintf("ids[%d]", i)); err != nil {
+			return nil, err
+		}
 	}
 	_, err := ParseInclude(req.GetInclude())
 	return req, err

@@ -139,6 +139,10 @@ func TestGetAndList(t *testing.T) {
 	if _, err := wire.DecodeGet(wire.Protobuf, marshal(t, &api.GetRequest{Ids: many[1:]})); err != nil {
 		t.Error(err)
 	}
+	for _, id := range []string{"", strings.Repeat("x", event.MaxID+1), "a\x00"} {
+		_, err := wire.DecodeGet(wire.Protobuf, marshal(t, &api.GetRequest{Ids: []string{"a", id}}))
+		refused(t, err, wire.CodeInvalidID, "ids[1]")
+	}
 	_, err = wire.DecodeGet(wire.JSON, []byte(`{"ids":[]}`))
 	refused(t, err, wire.CodeInvalidArgument, "ids")
 	_, err = wire.DecodeGet(wire.JSON, []byte(`{"ids":["a"],"include":["x"]}`))

@@ -59,7 +59,7 @@ func (v *service) get(ctx context.Context, f wire.Format, header string, body []
 	if err != nil {
 		return nil, err
 	}
-	asOf, leave, err := v.enter(ctx, req)
+	asOf, leave, err := v.enter(ctx, space, req)
 	if err != nil {
 		return nil, err
 	}

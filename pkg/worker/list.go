@@ -63,7 +63,7 @@ func (v *service) list(ctx context.Context, f wire.Format, header string, body [
 		}
 		before = max(before, 1) // 0 would be any
 	}
-	asOf, leave, err := v.enter(ctx, req)
+	asOf, leave, err := v.enter(ctx, space, req)
 	if err != nil {
 		return nil, err
 	}

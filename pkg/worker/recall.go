@@ -62,7 +62,7 @@ func (v *service) recall(ctx context.Context, f wire.Format, header string, body
 	if r.query.Filter, err = v.filter(req.GetFilter()); err != nil {
 		return nil, err
 	}
-	asOf, leave, err := v.enter(ctx, req)
+	asOf, leave, err := v.enter(ctx, space, req)
 	if err != nil {
 		return nil, err
 	}

@@ -29,25 +29,38 @@ type service struct {
 
 	mu      sync.Mutex
 	stopped bool // no request begins any more
-	open    int  // requests that are not answered
+	// open are the requests that are not answered, acknowledging those for acknowledgements, which have places of their own: a
+	// write is not kept waiting by reads.
+	open, acknowledging int
+	// waiters of the open ones wait for a position, and waiting of them in a space.
+	waiters int
+	waiting map[string]int
 }
 
-// maxOpen bounds the requests that one copy of a shard holds at once, most of which wait for a position.
-const maxOpen = 4096
+// How many requests one copy of a shard holds at once, for acknowledgements as many once more, and how many of them wait for a
+// position: those of one space leave places to other spaces, and all together to those that need not wait.
+const (
+	maxOpen    = 4096
+	maxWaiters = maxOpen / 4 * 3
+	maxWaiting = maxOpen / 4
+)
 
-func (v *service) leave() {
+func (v *service) leave(places *int) {
 	v.mu.Lock()
-	v.open--
+	*places--
 	v.mu.Unlock()
 	v.running.Done()
 }
 
-// waitLimit is how long a request waits for its position when it does not say.
-const waitLimit = 5 * time.Second
+// waitLimit is how long a request waits for its position when it does not say, and maxWait how long at the most.
+const (
+	waitLimit = 5 * time.Second
+	maxWait   = searchLimit
+)
 
 func (s *shard) serve() (*service, error) {
 	ctx, cancel := context.WithCancel(s.w.ctx)
-	v := &service{s: s, ctx: ctx, cancel: cancel}
+	v := &service{s: s, ctx: ctx, cancel: cancel, waiting: map[string]int{}}
 	name := "engram-shard-" + strconv.Itoa(s.number)
 	var err error
 	v.micro, err = micro.AddService(s.w.Conn, micro.Config{
@@ -94,6 +107,10 @@ func (v *service) stop() error {
 type answerer func(ctx context.Context, f wire.Format, space string, body []byte) ([]byte, *wire.Error)
 
 func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
+	places := &v.open
+	if verb == bus.VerbAwait {
+		places = &v.acknowledging
+	}
 	return func(req micro.Request) {
 		// The subscription ends only after all that it had received was handed over, which is after stop.
 		v.mu.Lock()
@@ -101,11 +118,10 @@ func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
 		switch {
 		case v.stopped:
 			refused = v.stopping()
-		case v.open >= maxOpen:
-			refused = wire.Errorf(wire.CodeBackpressure, "", "%d requests to this copy of shard %d wait already; send the request again later", v.open, v.s.number)
-			refused.RetryAfter = time.Second
+		case *places >= maxOpen:
+			refused = v.crowded("", "%d requests to this copy of shard %d wait already", *places, v.s.number)
 		default:
-			v.open++
+			*places++
 			v.running.Add(1)
 		}
 		v.mu.Unlock()
@@ -114,7 +130,7 @@ func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
 			return
 		}
 		go func() {
-			defer v.leave()
+			defer v.leave(places)
 			start := time.Now()
 			v.respond(req, answer)
 			if verb == bus.VerbRecall {
@@ -155,19 +171,30 @@ type reading interface {
 	GetDeadlineMs() uint32
 }
 
+// waitOf returns for how long a request is kept waiting.
+func waitOf(req reading) time.Duration {
+	if ms := req.GetDeadlineMs(); ms > 0 {
+		return min(time.Duration(ms)*time.Millisecond, maxWait)
+	}
+	return waitLimit
+}
+
+// crowded refuses a request for which there is no place.
+func (*service) crowded(field, format string, args ...any) *wire.Error {
+	refused := wire.Errorf(wire.CodeBackpressure, field, format+"; send the request again later", args...)
+	refused.RetryAfter = time.Second
+	return refused
+}
+
 // enter waits until the copy has applied the positions that a request names, and for a place to compute in. It returns
 // the sequence to answer from, 0 for now.
-func (v *service) enter(ctx context.Context, req reading) (asOf uint64, leave func(), err *wire.Error) {
-	limit := waitLimit
-	if ms := req.GetDeadlineMs(); ms > 0 {
-		limit = time.Duration(ms) * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (v *service) enter(ctx context.Context, space string, req reading) (asOf uint64, leave func(), err *wire.Error) {
+	ctx, cancel := context.WithTimeout(ctx, waitOf(req))
 	defer cancel()
 	if req.GetAtLeast() != "" {
 		sequence, err := v.sequence("at_least", req.GetAtLeast())
 		if err == nil {
-			err = v.reach(ctx, "at_least", sequence)
+			err = v.queue(ctx, space, "at_least", sequence)
 		}
 		if err != nil {
 			return 0, nil, err
@@ -175,7 +202,7 @@ func (v *service) enter(ctx context.Context, req reading) (asOf uint64, leave fu
 	}
 	if req.GetAsOf() != "" {
 		if asOf, err = v.sequence("as_of", req.GetAsOf()); err == nil {
-			err = v.reach(ctx, "as_of", asOf)
+			err = v.queue(ctx, space, "as_of", asOf)
 		}
 		if err != nil {
 			return 0, nil, err
@@ -205,6 +232,37 @@ func (v *service) sequence(field, position string) (uint64, *wire.Error) {
 		return 0, wire.Errorf(wire.CodeInvalidPosition, field, "%q is a position of shard %d, and the space is in shard %d", position, p.Shard, v.s.number)
 	}
 	return p.Sequence, nil
+}
+
+// queue is reach for a request to read, which waits beside others of its space.
+func (v *service) queue(ctx context.Context, space, field string, sequence uint64) *wire.Error {
+	if v.s.mark.read().applied >= sequence {
+		return nil
+	}
+	v.mu.Lock()
+	var refused *wire.Error
+	switch n := v.waiting[space]; {
+	case n >= maxWaiting:
+		refused = v.crowded(field, "%d requests to space %q wait for a position already", n, space)
+	case v.waiters >= maxWaiters:
+		refused = v.crowded(field, "%d requests to this copy of shard %d wait for a position already", v.waiters, v.s.number)
+	default:
+		v.waiting[space]++
+		v.waiters++
+	}
+	v.mu.Unlock()
+	if refused != nil {
+		return refused
+	}
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.waiters--
+		if v.waiting[space]--; v.waiting[space] == 0 {
+			delete(v.waiting, space)
+		}
+	}()
+	return v.reach(ctx, field, sequence)
 }
 
 // reach waits until the copy has applied a sequence that a field of the request names.
