@@ -102,7 +102,7 @@ func (m *Manager) Count() int {
 	return len(m.streams)
 }
 
-// Memory returns how many bytes of observations and answers the streams hold.
+// Memory returns how many bytes the streams hold: of observations that are not acknowledged, and of frames that are not sent.
 func (m *Manager) Memory() int64 { return m.memory.Load() }
 
 func (m *Manager) hold(bytes int) { m.Metrics.QueueBytes.Set(float64(m.memory.Add(int64(bytes)))) }
