@@ -33,6 +33,7 @@ const storeTimeout = 5 * time.Second
 
 // init opens the session of the stream: a new one, or one that was there.
 func (s *stream) init(f *api.StreamInit) {
+	s.opening.Stop()
 	if err := s.tryInit(f); err != nil {
 		s.end(ending{err: err})
 		return

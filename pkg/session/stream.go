@@ -48,8 +48,10 @@ type stream struct {
 	ctx       context.Context
 	conn      Conn
 	principal string
+	shared    bool         // the principal has a share of the streams
 	heard     atomic.Int64 // when the last frame came, Unix nanoseconds
 	left      chan struct{}
+	opening   *time.Timer // ends a stream that sends no init
 
 	// Set by init, before anything else of the session happens.
 	id          string
@@ -95,6 +97,9 @@ type outgoing struct {
 	size   int // bytes of these
 }
 
+// initTimeout is how long a stream may be without its init: one that is open and does nothing takes the place of another.
+const initTimeout = 10 * time.Second
+
 // maxRecalls is how many recalls of one stream run at once; while so many do, the stream is not read.
 const maxRecalls = 8
 
@@ -102,7 +107,9 @@ const maxRecalls = 8
 // last frame, where the connection lived and the stream was admitted.
 func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 	// What a session has taken is settled after its connection is gone.
-	s := &stream{m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), left: make(chan struct{})}
+	s := &stream{
+		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), shared: m.Authenticated(ctx), left: make(chan struct{}),
+	}
 	s.changed.L = &s.mu
 	s.heard.Store(m.Now().UnixNano())
 	if err := m.enter(s); err != nil {
@@ -112,6 +119,10 @@ func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 		return err
 	}
 	defer m.leave(s)
+	s.opening = time.AfterFunc(m.opening, func() {
+		s.end(ending{err: wire.Errorf(wire.CodeDeadline, "", "there was no init for %v, so the stream was ended", m.opening)})
+	})
+	defer s.opening.Stop()
 	var reader sync.WaitGroup
 	reader.Go(s.read)
 	s.write()
