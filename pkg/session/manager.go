@@ -186,7 +186,8 @@ func (m *Manager) leave(s *stream) {
 	m.running.Done()
 }
 
-// attach makes a stream the one of a session. The stream that has it on this gateway is ended first, and waited for.
+// attach makes a stream the one of a session, which is its principal's. The stream that has it on this gateway is ended
+// first, and waited for.
 func (m *Manager) attach(ctx context.Context, s *stream, id string) *wire.Error {
 	for {
 		m.mu.Lock()

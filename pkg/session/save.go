@@ -72,6 +72,8 @@ func (s *stream) tryInit(f *api.StreamInit) *wire.Error {
 	id := f.GetSession()
 	if id == "" {
 		id = rand.Text()
+	} else if _, _, err := s.stored(ctx, id); err != nil {
+		return err // whoever names a session that is not theirs comes between nobody and it
 	}
 	if err := s.m.attach(ctx, s, id); err != nil {
 		return err
@@ -102,13 +104,23 @@ func (s *stream) load(ctx context.Context, f *api.StreamInit) *wire.Error {
 	return nil
 }
 
-func (s *stream) loadState(ctx context.Context, f *api.StreamInit, now time.Time) *wire.Error {
-	state, revision, err := s.m.Store.Load(ctx, f.GetSession())
+// stored reads the state of a session of the stream's principal.
+func (s *stream) stored(ctx context.Context, id string) (*api.SessionState, uint64, *wire.Error) {
+	state, revision, err := s.m.Store.Load(ctx, id)
 	switch {
 	case errors.Is(err, ErrUnknown), err == nil && state.GetPrincipal() != s.principal:
-		return unknownSession(f.GetSession())
+		return nil, 0, unknownSession(id)
 	case err != nil:
-		return unavailable(err)
+		return nil, 0, unavailable(err)
+	}
+	return state, revision, nil
+}
+
+func (s *stream) loadState(ctx context.Context, f *api.StreamInit, now time.Time) *wire.Error {
+	// Another stream may have written it since it was looked at.
+	state, revision, err := s.stored(ctx, f.GetSession())
+	if err != nil {
+		return err
 	}
 	since := time.Unix(0, state.GetSavedAt())
 	if !state.GetExact() && now.Sub(since) > s.m.KnownFor {
