@@ -63,6 +63,9 @@ type Manager struct {
 	memory  atomic.Int64  // bytes that streams hold
 	saves   chan struct{} // a place for each write to the bucket
 	opening time.Duration // until the init of a stream
+
+	storable context.Context // until the bucket is not waited for any more
+	giveUp   context.CancelFunc
 }
 
 // New returns a manager whose sweeps run until Close.
@@ -83,6 +86,7 @@ func New(opt Options) *Manager {
 		Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, shares: map[string]int{},
 		saves: make(chan struct{}, savers), opening: initTimeout,
 	}
+	m.storable, m.giveUp = context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.loop.Go(func() { m.run(ctx) })
@@ -232,7 +236,8 @@ func taken() *wire.Error {
 }
 
 // Drain ends all streams and takes no more: what is in flight is settled, the states are saved, and the clients are told
-// to go on elsewhere. It returns when they have ended, or with the context's error.
+// to go on elsewhere. It returns when they have ended. Where the context ends before, the connections are cut off, what is
+// not saved yet is not saved, and the error is the context's.
 func (m *Manager) Drain(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
@@ -246,6 +251,7 @@ func (m *Manager) Drain(ctx context.Context) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
+		m.giveUp()
 		for _, s := range m.all() {
 			s.conn.Abort()
 		}
@@ -257,6 +263,7 @@ func (m *Manager) Drain(ctx context.Context) error {
 // Close ends all streams at once, and the sweeps.
 func (m *Manager) Close() error {
 	err := m.Drain(context.Background())
+	m.giveUp()
 	m.cancel()
 	m.loop.Wait()
 	return err

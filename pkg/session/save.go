@@ -31,6 +31,13 @@ type saved struct {
 // storeTimeout bounds one write to the bucket.
 const storeTimeout = 5 * time.Second
 
+// storing bounds what is done with the bucket in time, and ends it when the manager stores nothing any more.
+func (m *Manager) storing(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	stop := context.AfterFunc(m.storable, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // init opens the session of the stream: a new one, or one that was there.
 func (s *stream) init(f *api.StreamInit) {
 	s.opening.Stop()
@@ -67,7 +74,7 @@ func (s *stream) tryInit(f *api.StreamInit) *wire.Error {
 	if w := f.GetWindow(); w > 0 && int(min(w, maxWindow)) < s.window {
 		s.window = int(w)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*storeTimeout)
+	ctx, cancel := s.m.storing(s.ctx, 2*storeTimeout)
 	defer cancel()
 	id := f.GetSession()
 	if id == "" {
@@ -201,9 +208,15 @@ func (s *stream) save(ctx context.Context, exact bool) error {
 // the state is looked at.
 func (s *stream) writeState(ctx context.Context, state *api.SessionState, revision uint64) (uint64, error) {
 	// Many streams may end at once: they wait for their turn, not for each other's writes with the time running.
-	s.m.saves <- struct{}{}
+	select {
+	case s.m.saves <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-s.m.storable.Done():
+		return 0, s.m.storable.Err()
+	}
 	defer func() { <-s.m.saves }()
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := s.m.storing(ctx, storeTimeout)
 	defer cancel()
 	written, err := s.m.Store.Save(ctx, s.id, state, revision)
 	if !errors.Is(err, ErrTaken) {
@@ -220,7 +233,7 @@ func (s *stream) writeState(ctx context.Context, state *api.SessionState, revisi
 func (s *stream) forget() {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	ctx, cancel := context.WithTimeout(s.ctx, storeTimeout)
+	ctx, cancel := s.m.storing(s.ctx, storeTimeout)
 	defer cancel()
 	if err := s.m.Store.Delete(ctx, s.id, s.saved.revision); err != nil {
 		s.m.Logger.Debug().Err(err).Msg("a closed session stays until it is too old")
