@@ -30,7 +30,7 @@ func (b *bidi) Recv() (*api.ObserveStreamRequest, error) {
 	case code == connect.CodeInvalidArgument:
 		return nil, session.Broken{Why: wire.Errorf(wire.CodeMalformed, "", "a frame could not be read: %v", err)}
 	case code == connect.CodeResourceExhausted:
-		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxMessage)}
+		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxFrame)}
 	}
 	return nil, err
 }
