@@ -97,6 +97,10 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 			}
 			return ""
 		},
+		Authenticated: func(ctx context.Context) bool {
+			p := auth.FromContext(ctx)
+			return p != nil && p != auth.Everyone()
+		},
 		// The request that opened the stream was charged for as one; each frame is another.
 		Allow: func(ctx context.Context, spaces ...string) *wire.Error {
 			if denied := auth.Require(ctx, auth.Observe, spaces...); denied != nil {

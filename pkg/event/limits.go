@@ -8,6 +8,8 @@ const (
 	MaxWriteID = 256
 	// MaxSession is the longest session id, in bytes.
 	MaxSession = 64
+	// MaxTag is the longest tag of a frame that is answered with it, in bytes.
+	MaxTag = 128
 	// MaxText is the longest text of an observation, in bytes of UTF-8.
 	MaxText = 64 << 10
 	// MaxMetadata is the largest metadata of an observation, in bytes of all keys and values together.

@@ -22,15 +22,18 @@ type bidi struct {
 
 func (b *bidi) Recv() (*api.ObserveStreamRequest, error) {
 	in, err := b.stream.Receive()
+	var refused *wire.Error
 	switch code := connect.CodeOf(err); {
 	case err == nil:
 		return in, nil
 	case errors.Is(err, io.EOF):
 		return nil, io.EOF
+	case errors.As(err, &refused):
+		return nil, session.Broken{Why: refused}
 	case code == connect.CodeInvalidArgument:
 		return nil, session.Broken{Why: wire.Errorf(wire.CodeMalformed, "", "a frame could not be read: %v", err)}
 	case code == connect.CodeResourceExhausted:
-		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxMessage)}
+		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxFrame)}
 	}
 	return nil, err
 }

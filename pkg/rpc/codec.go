@@ -5,6 +5,9 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/wire"
 )
 
 // The codecs read requests as every transport of the contract does: unknown fields of protobuf are dropped, since they are
@@ -36,6 +39,11 @@ func (binary) Unmarshal(b []byte, m any) error {
 	p, err := message(m)
 	if err != nil {
 		return err
+	}
+	if frame, ok := p.(*api.ObserveStreamRequest); ok {
+		if refused := wire.CheckCount(b, frame); refused != nil {
+			return refused
+		}
 	}
 	return proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, p)
 }

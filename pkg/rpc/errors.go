@@ -59,9 +59,18 @@ func Refusal(err error) *wire.Error {
 // maxMessage is the largest message of a request, in bytes.
 const maxMessage = 16 << 20
 
+// maxFrame is the largest frame of a stream, in bytes: every stream may have one that is being read.
+const maxFrame = 2 << 20
+
 func options() []connect.HandlerOption {
 	return []connect.HandlerOption{
-		connect.WithReadMaxBytes(maxMessage),
+		connect.WithConditionalHandlerOptions(func(spec connect.Spec) []connect.HandlerOption {
+			most := maxMessage
+			if spec.StreamType == connect.StreamTypeBidi {
+				most = maxFrame
+			}
+			return []connect.HandlerOption{connect.WithReadMaxBytes(most)}
+		}),
 		connect.WithCodec(binary{}), connect.WithCodec(text{"json"}), connect.WithCodec(text{"json; charset=utf-8"}),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, p any) error {
 			return fail(wire.Errorf(wire.CodeInternal, "", "%s failed: %v", spec.Procedure, p))

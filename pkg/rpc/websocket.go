@@ -20,7 +20,7 @@ func webSocket(sessions *session.Manager) http.HandlerFunc {
 		if err != nil {
 			return // the library has answered
 		}
-		conn.SetReadLimit(maxMessage)
+		conn.SetReadLimit(maxFrame)
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		s := &socket{conn: conn, ctx: ctx}
@@ -40,7 +40,7 @@ type socket struct {
 func (s *socket) Recv() (*api.ObserveStreamRequest, error) {
 	kind, body, err := s.conn.Read(s.ctx)
 	if errors.Is(err, websocket.ErrMessageTooBig) {
-		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxMessage)}
+		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxFrame)}
 	}
 	if err != nil {
 		return nil, err

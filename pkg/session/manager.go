@@ -24,7 +24,7 @@ type Core interface {
 	AwaitSearchable(shard int, first, last uint64, deadlineMS uint32) (map[uint64]*api.Error, *wire.Error)
 }
 
-// Options are what a Manager works with. All are required but Recall, Allow, Principal and Now.
+// Options are what a Manager works with. All are required but Recall, Allow, Principal, Authenticated and Now.
 type Options struct {
 	Config Config
 	Core   Core
@@ -41,6 +41,8 @@ type Options struct {
 	Allow func(ctx context.Context, spaces ...string) *wire.Error
 	// Principal tells who opens a stream, from its context; the empty one is nobody in particular. Without it all are.
 	Principal func(ctx context.Context) string
+	// Authenticated tells whether the principal is one of several, who have each a share of the streams. Without it none is.
+	Authenticated func(ctx context.Context) bool
 	// Now is the clock by which sessions are idle and their states old. Default: time.Now.
 	Now func() time.Time
 }
@@ -52,6 +54,7 @@ type Manager struct {
 	mu       sync.Mutex
 	streams  map[*stream]struct{}
 	sessions map[string]*stream
+	shares   map[string]int // streams of each principal that was authenticated
 	closing  bool
 
 	running sync.WaitGroup // streams
@@ -59,6 +62,10 @@ type Manager struct {
 	cancel  context.CancelFunc
 	memory  atomic.Int64  // bytes that streams hold
 	saves   chan struct{} // a place for each write to the bucket
+	opening time.Duration // until the init of a stream
+
+	storable context.Context // until the bucket is not waited for any more
+	giveUp   context.CancelFunc
 }
 
 // New returns a manager whose sweeps run until Close.
@@ -72,7 +79,14 @@ func New(opt Options) *Manager {
 	if opt.Principal == nil {
 		opt.Principal = func(context.Context) string { return "" }
 	}
-	m := &Manager{Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, saves: make(chan struct{}, savers)}
+	if opt.Authenticated == nil {
+		opt.Authenticated = func(context.Context) bool { return false }
+	}
+	m := &Manager{
+		Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, shares: map[string]int{},
+		saves: make(chan struct{}, savers), opening: initTimeout,
+	}
+	m.storable, m.giveUp = context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.loop.Go(func() { m.run(ctx) })
@@ -102,7 +116,7 @@ func (m *Manager) Count() int {
 	return len(m.streams)
 }
 
-// Memory returns how many bytes of observations and answers the streams hold.
+// Memory returns how many bytes the streams hold: of observations that are not acknowledged, and of frames that are not sent.
 func (m *Manager) Memory() int64 { return m.memory.Load() }
 
 func (m *Manager) hold(bytes int) { m.Metrics.QueueBytes.Set(float64(m.memory.Add(int64(bytes)))) }
@@ -137,14 +151,22 @@ func (m *Manager) enter(s *stream) *wire.Error {
 	case m.closing:
 		return stopping()
 	case len(m.streams) >= m.Config.MaxSessions:
-		err := wire.Errorf(wire.CodeSessionLimit, "", "this gateway has %d streams, which is as many as session.max_sessions allows; "+
-			"try another gateway, or this one later", len(m.streams))
-		err.RetryAfter = time.Second
-		return err
+		return tooMany("this gateway has %d streams, which is as many as session.max_sessions allows", len(m.streams))
+	case s.shared && m.shares[s.principal] >= m.Config.perPrincipal():
+		return tooMany("you have %d streams of this gateway, which is as many as session.max_per_principal allows", m.shares[s.principal])
 	}
 	m.streams[s] = struct{}{}
+	if s.shared {
+		m.shares[s.principal]++
+	}
 	m.running.Add(1)
 	return nil
+}
+
+func tooMany(format string, n int) *wire.Error {
+	err := wire.Errorf(wire.CodeSessionLimit, "", format+"; try another gateway, or this one later", n)
+	err.RetryAfter = time.Second
+	return err
 }
 
 func stopping() *wire.Error {
@@ -154,6 +176,11 @@ func stopping() *wire.Error {
 func (m *Manager) leave(s *stream) {
 	m.mu.Lock()
 	delete(m.streams, s)
+	if s.shared {
+		if m.shares[s.principal]--; m.shares[s.principal] == 0 {
+			delete(m.shares, s.principal)
+		}
+	}
 	if s.id != "" && m.sessions[s.id] == s {
 		delete(m.sessions, s.id)
 		m.Metrics.Active.Set(float64(len(m.sessions)))
@@ -163,7 +190,8 @@ func (m *Manager) leave(s *stream) {
 	m.running.Done()
 }
 
-// attach makes a stream the one of a session. The stream that has it on this gateway is ended first, and waited for.
+// attach makes a stream the one of a session, which is its principal's. The stream that has it on this gateway is ended
+// first, and waited for.
 func (m *Manager) attach(ctx context.Context, s *stream, id string) *wire.Error {
 	for {
 		m.mu.Lock()
@@ -208,7 +236,8 @@ func taken() *wire.Error {
 }
 
 // Drain ends all streams and takes no more: what is in flight is settled, the states are saved, and the clients are told
-// to go on elsewhere. It returns when they have ended, or with the context's error.
+// to go on elsewhere. It returns when they have ended. Where the context ends before, the connections are cut off, what is
+// not saved yet is not saved, and the error is the context's.
 func (m *Manager) Drain(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
@@ -222,6 +251,7 @@ func (m *Manager) Drain(ctx context.Context) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
+		m.giveUp()
 		for _, s := range m.all() {
 			s.conn.Abort()
 		}
@@ -233,6 +263,7 @@ func (m *Manager) Drain(ctx context.Context) error {
 // Close ends all streams at once, and the sweeps.
 func (m *Manager) Close() error {
 	err := m.Drain(context.Background())
+	m.giveUp()
 	m.cancel()
 	m.loop.Wait()
 	return err

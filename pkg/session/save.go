@@ -31,8 +31,16 @@ type saved struct {
 // storeTimeout bounds one write to the bucket.
 const storeTimeout = 5 * time.Second
 
+// storing bounds what is done with the bucket in time, and ends it when the manager stores nothing any more.
+func (m *Manager) storing(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	stop := context.AfterFunc(m.storable, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // init opens the session of the stream: a new one, or one that was there.
 func (s *stream) init(f *api.StreamInit) {
+	s.opening.Stop()
 	if err := s.tryInit(f); err != nil {
 		s.end(ending{err: err})
 		return
@@ -66,11 +74,13 @@ func (s *stream) tryInit(f *api.StreamInit) *wire.Error {
 	if w := f.GetWindow(); w > 0 && int(min(w, maxWindow)) < s.window {
 		s.window = int(w)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*storeTimeout)
+	ctx, cancel := s.m.storing(s.ctx, 2*storeTimeout)
 	defer cancel()
 	id := f.GetSession()
 	if id == "" {
 		id = rand.Text()
+	} else if _, _, err := s.stored(ctx, id); err != nil {
+		return err // whoever names a session that is not theirs comes between nobody and it
 	}
 	if err := s.m.attach(ctx, s, id); err != nil {
 		return err
@@ -101,13 +111,23 @@ func (s *stream) load(ctx context.Context, f *api.StreamInit) *wire.Error {
 	return nil
 }
 
-func (s *stream) loadState(ctx context.Context, f *api.StreamInit, now time.Time) *wire.Error {
-	state, revision, err := s.m.Store.Load(ctx, f.GetSession())
+// stored reads the state of a session of the stream's principal.
+func (s *stream) stored(ctx context.Context, id string) (*api.SessionState, uint64, *wire.Error) {
+	state, revision, err := s.m.Store.Load(ctx, id)
 	switch {
 	case errors.Is(err, ErrUnknown), err == nil && state.GetPrincipal() != s.principal:
-		return unknownSession(f.GetSession())
+		return nil, 0, unknownSession(id)
 	case err != nil:
-		return unavailable(err)
+		return nil, 0, unavailable(err)
+	}
+	return state, revision, nil
+}
+
+func (s *stream) loadState(ctx context.Context, f *api.StreamInit, now time.Time) *wire.Error {
+	// Another stream may have written it since it was looked at.
+	state, revision, err := s.stored(ctx, f.GetSession())
+	if err != nil {
+		return err
 	}
 	since := time.Unix(0, state.GetSavedAt())
 	if !state.GetExact() && now.Sub(since) > s.m.KnownFor {
@@ -188,9 +208,15 @@ func (s *stream) save(ctx context.Context, exact bool) error {
 // the state is looked at.
 func (s *stream) writeState(ctx context.Context, state *api.SessionState, revision uint64) (uint64, error) {
 	// Many streams may end at once: they wait for their turn, not for each other's writes with the time running.
-	s.m.saves <- struct{}{}
+	select {
+	case s.m.saves <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-s.m.storable.Done():
+		return 0, s.m.storable.Err()
+	}
 	defer func() { <-s.m.saves }()
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := s.m.storing(ctx, storeTimeout)
 	defer cancel()
 	written, err := s.m.Store.Save(ctx, s.id, state, revision)
 	if !errors.Is(err, ErrTaken) {
@@ -207,7 +233,7 @@ func (s *stream) writeState(ctx context.Context, state *api.SessionState, revisi
 func (s *stream) forget() {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	ctx, cancel := context.WithTimeout(s.ctx, storeTimeout)
+	ctx, cancel := s.m.storing(s.ctx, storeTimeout)
 	defer cancel()
 	if err := s.m.Store.Delete(ctx, s.id, s.saved.revision); err != nil {
 		s.m.Logger.Debug().Err(err).Msg("a closed session stays until it is too old")

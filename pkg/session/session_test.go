@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -176,34 +175,26 @@ func TestTooManyStreams(t *testing.T) {
 
 // A session is its principal's.
 func TestOfAnotherPrincipal(t *testing.T) {
-	type key struct{}
-	f := start(t, newMemory(), newLog(), func(o *Options) {
-		o.Principal = func(ctx context.Context) string { s, _ := ctx.Value(key{}).(string); return s }
-	})
-	serve := func(who string) *pipe {
-		p := newPipe()
-		t.Cleanup(p.Abort)
-		go f.Serve(context.WithValue(t.Context(), key{}, who), p)
-		return p
-	}
-	mine := serve("alice")
+	f := start(t, newMemory(), newLog(), authenticated)
+	mine, _ := f.serveFor(t, "alice")
 	id := mine.open(t, &api.StreamInit{}).GetSession()
-	for range 2 { // while it has a stream, and when it has none
+	for _, open := range []bool{true, false} { // while it has a stream, and when it has none
 		for _, who := range []string{"bob", ""} {
-			p := serve(who)
+			p, _ := f.serveFor(t, who)
 			p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: &api.StreamInit{Session: id}}})
 			if c := p.next(t).GetClosed(); c.GetError().GetCode() != string(wire.CodeUnknownSession) {
 				t.Errorf("%q got %v", who, c)
 			}
 		}
-		if f.Count() > 0 {
+		if open {
 			close(mine.in)
 			if c := mine.next(t).GetClosed(); !c.GetResumable() || c.GetError() != nil {
 				t.Errorf("closed %v", c)
 			}
 		}
 	}
-	if o := serve("alice").open(t, &api.StreamInit{Session: id}); !o.GetResumed() {
+	again, _ := f.serveFor(t, "alice")
+	if o := again.open(t, &api.StreamInit{Session: id}); !o.GetResumed() {
 		t.Errorf("opened %v", o)
 	}
 }

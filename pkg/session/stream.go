@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -47,8 +48,10 @@ type stream struct {
 	ctx       context.Context
 	conn      Conn
 	principal string
+	shared    bool         // the principal has a share of the streams
 	heard     atomic.Int64 // when the last frame came, Unix nanoseconds
 	left      chan struct{}
+	opening   *time.Timer // ends a stream that sends no init
 
 	// Set by init, before anything else of the session happens.
 	id          string
@@ -64,6 +67,7 @@ type stream struct {
 	changed  sync.Cond // out, used or ended has changed
 	out      []outgoing
 	queued   int  // frames that are not sent yet
+	unsent   int  // bytes of them
 	flushed  bool // nothing will be added to out
 	used     int  // observations that are not acknowledged yet
 	held     int  // bytes of them
@@ -90,7 +94,11 @@ type outgoing struct {
 	bytes  int
 	after  func()
 	frames int // that it was merged of
+	size   int // bytes of these
 }
+
+// initTimeout is how long a stream may be without its init: one that is open and does nothing takes the place of another.
+const initTimeout = 10 * time.Second
 
 // maxRecalls is how many recalls of one stream run at once; while so many do, the stream is not read.
 const maxRecalls = 8
@@ -99,7 +107,9 @@ const maxRecalls = 8
 // last frame, where the connection lived and the stream was admitted.
 func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 	// What a session has taken is settled after its connection is gone.
-	s := &stream{m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), left: make(chan struct{})}
+	s := &stream{
+		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), shared: m.Authenticated(ctx), left: make(chan struct{}),
+	}
 	s.changed.L = &s.mu
 	s.heard.Store(m.Now().UnixNano())
 	if err := m.enter(s); err != nil {
@@ -109,6 +119,10 @@ func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 		return err
 	}
 	defer m.leave(s)
+	s.opening = time.AfterFunc(m.opening, func() {
+		s.end(ending{err: wire.Errorf(wire.CodeDeadline, "", "there was no init for %v, so the stream was ended", m.opening)})
+	})
+	defer s.opening.Stop()
 	var reader sync.WaitGroup
 	reader.Go(s.read)
 	s.write()
@@ -145,14 +159,18 @@ func (s *stream) read() {
 	}
 }
 
-// maxQueued is how many frames may wait to be sent before the stream is not read any more.
-const maxQueued = 4096
+// maxQueued and maxUnsent are how many frames, and how many bytes of frames, may wait to be sent before the stream is not
+// read any more.
+const (
+	maxQueued = 4096
+	maxUnsent = 1 << 20
+)
 
 // ready waits while the client does not read what it is sent; false when the stream has ended.
 func (s *stream) ready() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.ended == nil && s.queued >= maxQueued {
+	for s.ended == nil && (s.queued >= maxQueued || s.unsent >= maxUnsent) {
 		s.changed.Wait()
 	}
 	return s.ended == nil
@@ -269,7 +287,8 @@ func merge(all []outgoing) []outgoing {
 			if a != nil && b != nil && a.GetLevel() == b.GetLevel() && a.GetSequence()+uint64(len(a.GetResults())) == b.GetSequence() {
 				a.Results = append(a.GetResults(), b.GetResults()...)
 				a.At = b.GetAt()
-				into.n, into.bytes, into.frames = into.n+o.n, into.bytes+o.bytes, into.frames+o.frames
+				into.n, into.bytes = into.n+o.n, into.bytes+o.bytes
+				into.frames, into.size = into.frames+o.frames, into.size+o.size
 				continue
 			}
 		}
@@ -280,9 +299,11 @@ func merge(all []outgoing) []outgoing {
 
 // put hands a frame to write; mu is held.
 func (s *stream) put(o outgoing) {
-	o.frames = 1
+	o.frames, o.size = 1, proto.Size(o.frame)
 	s.out = append(s.out, o)
 	s.queued++
+	s.unsent += o.size
+	s.m.hold(o.size)
 	s.changed.Broadcast()
 }
 
@@ -314,9 +335,10 @@ func (s *stream) sent(o outgoing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queued -= o.frames
+	s.unsent -= o.size
 	s.used -= o.n
 	s.held -= o.bytes
-	s.m.hold(-o.bytes)
+	s.m.hold(-o.bytes - o.size)
 	s.changed.Broadcast()
 }
 
@@ -336,12 +358,28 @@ func (s *stream) take(in *api.ObserveStreamRequest) {
 	case *api.ObserveStreamRequest_Close:
 		s.end(ending{closed: true})
 	case *api.ObserveStreamRequest_Ping:
-		s.send(outgoing{frame: &api.ObserveStreamResponse{Frame: &api.ObserveStreamResponse_Pong{
-			Pong: &api.StreamPong{Tag: f.Ping.GetTag(), At: time.Now().UnixNano()},
-		}}})
+		s.ping(f.Ping.GetTag())
 	default:
 		s.refuse(0, wire.Errorf(wire.CodeMalformed, "", "the frame is empty; it holds one of init, observe, recall, pause, resume, close and ping"))
 	}
+}
+
+func (s *stream) ping(tag string) {
+	if err := checkTag(tag); err != nil {
+		s.refuse(0, err)
+		return
+	}
+	s.send(outgoing{frame: &api.ObserveStreamResponse{Frame: &api.ObserveStreamResponse_Pong{
+		Pong: &api.StreamPong{Tag: tag, At: time.Now().UnixNano()},
+	}}})
+}
+
+// checkTag refuses a tag that is too long to be sent back.
+func checkTag(tag string) *wire.Error {
+	if len(tag) > event.MaxTag {
+		return wire.Errorf(wire.CodeInvalidArgument, "tag", "tag has %d bytes; it can have up to %d", len(tag), event.MaxTag)
+	}
+	return nil
 }
 
 func (s *stream) pause() {
@@ -361,18 +399,17 @@ func (s *stream) resume() {
 
 // recall answers when it has the answer; others may come before it.
 func (s *stream) recall(f *api.StreamRecall) {
+	if err := checkTag(f.GetTag()); err != nil {
+		s.refuse(0, err)
+		return
+	}
 	if !s.recallPlace() {
 		return
 	}
 	s.flight.Go(func() {
 		resp, err := s.answer(f.GetRequest())
 		out := &api.StreamRecalled{Tag: f.GetTag(), Response: resp, Error: err.Proto()}
-		bytes := proto.Size(resp)
-		s.m.hold(bytes)
-		s.send(outgoing{
-			frame: &api.ObserveStreamResponse{Frame: &api.ObserveStreamResponse_Recalled{Recalled: out}},
-			after: func() { s.m.hold(-bytes); s.recalled() },
-		})
+		s.send(outgoing{frame: &api.ObserveStreamResponse{Frame: &api.ObserveStreamResponse_Recalled{Recalled: out}}, after: s.recalled})
 	})
 }
 

@@ -101,6 +101,9 @@ func jsonError(err error) *Error {
 
 // unmarshal reads protobuf. Unknown fields are dropped: they are under no limit, and would be kept in the log.
 func unmarshal(body []byte, m proto.Message) *Error {
+	if err := CheckCount(body, m); err != nil {
+		return err
+	}
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, m); err != nil {
 		return Errorf(CodeMalformed, "", "the body is not the protobuf of %s; where it is JSON, say so in the header Content-Type",
 			m.ProtoReflect().Descriptor().FullName())

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/event"
 )
 
 // The fields that PeekObserve looks at.
@@ -61,4 +63,47 @@ func peekPriority(observation []byte) (priority uint64, ok bool) {
 		observation = observation[size:]
 	}
 	return priority, true
+}
+
+// The fields that CheckCount looks at, with those above.
+const (
+	fieldObserve       = 2 // of ObserveStreamRequest
+	fieldOfObservation = 2 // of StreamObserve
+)
+
+// CheckCount refuses the protobuf of an ObserveRequest or an ObserveStreamRequest that has more observations than one can
+// have, before it is decoded: one that is empty takes two bytes there, and hundreds in memory. It is silent about others.
+func CheckCount(body []byte, m proto.Message) *Error {
+	n := 0
+	switch m.(type) {
+	case *api.ObserveRequest:
+		eachField(body, fieldObservations, func([]byte) { n++ })
+	case *api.ObserveStreamRequest:
+		eachField(body, fieldObserve, func(observe []byte) {
+			eachField(observe, fieldOfObservation, func([]byte) { n++ })
+		})
+	}
+	if n > event.MaxBatch {
+		return Errorf(CodeTooLarge, "observations", "the request has %d observations; it can have up to %d", n, event.MaxBatch)
+	}
+	return nil
+}
+
+// eachField calls f with the bytes of each field of a number, up to where the body is no protobuf.
+func eachField(body []byte, field protowire.Number, f func([]byte)) {
+	for len(body) > 0 {
+		number, kind, size := protowire.ConsumeTag(body)
+		if size < 0 {
+			return
+		}
+		body = body[size:]
+		if size = protowire.ConsumeFieldValue(number, kind, body); size < 0 {
+			return
+		}
+		if number == field && kind == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(body)
+			f(value)
+		}
+		body = body[size:]
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -53,4 +54,29 @@ func FuzzPeekObserve(f *testing.F) {
 			t.Errorf("%d, %v for %v", n, high, req)
 		}
 	})
+}
+
+// Too many observations are refused before they are decoded, and as many as there may be are not.
+func TestCheckCount(t *testing.T) {
+	for _, extra := range []int{0, 1} {
+		all := make([]*api.Observation, event.MaxBatch+extra)
+		for i := range all {
+			all[i] = &api.Observation{}
+		}
+		request, err := proto.Marshal(&api.ObserveRequest{Observations: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := proto.Marshal(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Observe{Observe: &api.StreamObserve{Sequence: 1, Observations: all}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, ofRequest := wire.DecodeObserve(wire.Protobuf, request)
+		_, ofFrame := wire.DecodeFrame(wire.Protobuf, frame)
+		for what, refused := range map[string]*wire.Error{"request": ofRequest, "frame": ofFrame} {
+			if (refused != nil) != (extra > 0) || refused != nil && refused.Code != wire.CodeTooLarge {
+				t.Errorf("a %s of %d observations: %v", what, len(all), refused)
+			}
+		}
+	}
 }
