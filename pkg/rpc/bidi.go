@@ -29,7 +29,7 @@ func (b *bidi) Recv() (*api.ObserveStreamRequest, error) {
 	case errors.Is(err, io.EOF):
 		return nil, io.EOF
 	case errors.As(err, &refused):
-		return nil, session.Broken{Why: refused}
+		return nil, refused // it was read to its end
 	case code == connect.CodeInvalidArgument:
 		return nil, session.Broken{Why: wire.Errorf(wire.CodeMalformed, "", "a frame could not be read: %v", err)}
 	case code == connect.CodeResourceExhausted:
