@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"connectrpc.com/connect"
+
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 )
 
@@ -60,6 +62,43 @@ func TestStream(t *testing.T) {
 			must(t, p.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Close{Close: &api.StreamClose{}}}))
 			if r := next(t, p).GetClosed(); r.GetNext() != 4 || r.GetError() != nil || r.GetResumable() {
 				t.Fatalf("closed %v", r)
+			}
+		})
+	}
+}
+
+// A frame with a bad field, in the middle of others that the client does not wait for: what is sent in its place, and
+// behind it, is there.
+func TestBadFrameInTheMiddle(t *testing.T) {
+	for name, dial := range pipes(t) {
+		t.Run(name, func(t *testing.T) {
+			p, space := dial(shared.HTTPAddr()), unique("middle")
+			open(t, p, &api.StreamInit{Space: space})
+			observation := func(id string) *api.Observation { return &api.Observation{Id: id, Embedding: f32(1, 0)} }
+			must(t, p.send(observeFrame(1, observation("first"))))
+			next(t, p)
+			bad := observation("bad")
+			bad.Importance = 7
+			for i, o := range []*api.Observation{observation("a"), bad, observation("c"), observation("d")} {
+				must(t, p.send(observeFrame(uint64(2+i), o)))
+			}
+			for range 4 { // an ack and three refusals
+				if f := next(t, p); f.GetRefused() == nil && len(f.GetAck().GetResults()) != 1 {
+					t.Fatalf("frame %v", f)
+				}
+			}
+			must(t, p.send(observeFrame(3, observation("c"), observation("d"), observation("e"))))
+			ack := next(t, p).GetAck()
+			if ack.GetSequence() != 3 || len(ack.GetResults()) != 3 {
+				t.Fatalf("in place of an ack of 3 to 5 came %v", ack)
+			}
+			ids := []string{"a", "c", "d", "e"}
+			resp, err := recalls(t).Get(background(t), connect.NewRequest(&api.GetRequest{
+				Space: space, Ids: ids, Include: []string{"none"}, AtLeast: ack.GetResults()[2].GetPosition(),
+			}))
+			must(t, err)
+			if len(resp.Msg.GetObservations()) != len(ids) {
+				t.Errorf("of %v there are %v", ids, resp.Msg.GetObservations())
 			}
 		})
 	}
