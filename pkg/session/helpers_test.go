@@ -332,6 +332,7 @@ func start(t *testing.T, store *memory, log *fakeLog, change func(*Options)) *fi
 	}
 	f.Manager = New(opt)
 	t.Cleanup(func() {
+		log.release() // where a test failed before it did
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}

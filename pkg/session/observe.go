@@ -131,7 +131,7 @@ func outOfSequence(got, expected uint64) *wire.Error {
 // refused.
 func (s *stream) hand(space string, b *batch, obs []*api.Observation) {
 	s.mu.Lock()
-	if !b.repeat && b.first != s.order.next {
+	if !b.repeat && b.first != s.order.next || b.repeat && b.last() >= s.order.next {
 		s.put(outgoing{frame: refusedFrame(b.first, s.order.next, outOfSequence(b.first, s.order.next)), n: b.n, bytes: b.bytes})
 		s.mu.Unlock()
 		return
@@ -151,12 +151,12 @@ func (s *stream) outcome(b *batch, results []*api.ObserveResult, refused *wire.E
 	s.order.finish(b, results, refused)
 	for b := s.order.pop(); b != nil; b = s.order.pop() {
 		switch {
+		case b.dead.Load():
+			s.settled(outgoing{frame: refusedFrame(b.first, b.expected, outOfSequence(b.first, b.expected)), n: b.n, bytes: b.bytes})
 		case b.repeat && b.refused != nil:
 			s.settled(outgoing{frame: refusedFrame(b.first, s.order.next, b.refused), n: b.n, bytes: b.bytes})
 		case b.repeat:
 			s.ack(b, b.n, nil)
-		case b.dead.Load():
-			s.settled(outgoing{frame: refusedFrame(b.first, b.expected, outOfSequence(b.first, b.expected)), n: b.n, bytes: b.bytes})
 		default:
 			s.order.settle(b)
 			s.ack(b, b.taken, b.failed)

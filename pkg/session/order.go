@@ -100,7 +100,8 @@ func (o *order) finish(b *batch, results []*api.ObserveResult, refused *wire.Err
 	at := b.first + uint64(b.taken)
 	o.next = min(o.next, at)
 	for _, later := range o.flight[slices.Index(o.flight, b)+1:] {
-		if later.repeat || later.dead.Load() && later.expected <= at {
+		// A repeat of what is below stays: that is durable, or will be.
+		if later.last() < at || later.dead.Load() && later.expected <= at {
 			continue
 		}
 		later.expected = at

@@ -119,6 +119,26 @@ func TestRefusedTwice(t *testing.T) {
 	p.acked(t, 1, 4)
 }
 
+// A repeat whose first try was not taken is not taken either, so that everything up to the last ack is durable.
+func TestRepeatOfWhatIsRefused(t *testing.T) {
+	f := start(t, newMemory(), newLog(), nil)
+	p, _ := f.serve(t)
+	p.open(t, &api.StreamInit{})
+	f.log.hold()
+	f.log.refuse[1] = wire.Errorf(wire.CodeUnavailable, "", "the deadline passed")
+	p.send(t, frame(1, 10))
+	p.send(t, frame(5, 6))
+	p.ping(t)
+	f.log.release()
+	p.refused(t, 1, 1, wire.CodeUnavailable)
+	p.refused(t, 5, 1, wire.CodeOutOfSequence)
+	if len(f.log.at) != 0 {
+		t.Fatalf("the log took %v", f.log.at)
+	}
+	p.send(t, frame(1, 11))
+	p.acked(t, 1, 11)
+}
+
 // A client that does not read its acks is not read either, and what it makes the gateway hold stays within its window.
 func TestSlowClient(t *testing.T) {
 	f := start(t, newMemory(), newLog(), nil)
