@@ -103,3 +103,24 @@ func TestBadFrameInTheMiddle(t *testing.T) {
 		})
 	}
 }
+
+// What others write under the session and sequence of a stream, or under a key that looks like them, is another write.
+func TestWriteIDsOfStreams(t *testing.T) {
+	space := unique("writes")
+	p := pipes(t)["gRPC"](shared.HTTPAddr())
+	id := open(t, p, &api.StreamInit{Space: space}).GetSession()
+	must(t, p.send(observeFrame(1, &api.Observation{Id: "a", Embedding: f32(1, 0)})))
+	next(t, p)
+	for _, req := range []*api.ObserveRequest{
+		{Space: space, Observations: []*api.Observation{{Id: "x", Session: id, Sequence: 2, Embedding: f32(1, 0)}}},
+		{Space: space, IdempotencyKey: id + ":3", Observations: []*api.Observation{{Id: "y", Embedding: f32(1, 0)}}},
+	} {
+		_, err := ingest(t).Observe(background(t), connect.NewRequest(req))
+		must(t, err)
+	}
+	must(t, p.send(observeFrame(2, &api.Observation{Id: "b", Embedding: f32(1, 0)}, &api.Observation{Id: "c", Embedding: f32(1, 0)})))
+	ack := next(t, p).GetAck()
+	if len(ack.GetResults()) != 2 || ack.GetResults()[0].GetDuplicate() || ack.GetResults()[1].GetDuplicate() {
+		t.Fatalf("acked %v", ack)
+	}
+}
