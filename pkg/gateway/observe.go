@@ -260,6 +260,11 @@ func (r *observing) encode(entry *registry.Entry) {
 		minted = nuid.Next()
 	}
 	high := r.high()
+	prefix := r.space + "/"
+	if r.dropped != nil {
+		// A stream's write ids are its own: nobody else can write under them.
+		prefix = r.space + "#stream/"
+	}
 	for i, o := range obs {
 		if err := r.fits(i, entry); err != nil {
 			r.refuse(err)
@@ -282,7 +287,7 @@ func (r *observing) encode(entry *registry.Entry) {
 			r.refuse(r.at(i, wire.Errorf(wire.CodeTooLarge, "", "the observation has %d bytes; it can have up to %d", len(b), limit)))
 			return
 		}
-		gr.entries[i] = bus.Entry{Subject: subject, ID: r.space + "/" + writeID, Data: b}
+		gr.entries[i] = bus.Entry{Subject: subject, ID: prefix + writeID, Data: b}
 		gr.bytes += len(b)
 	}
 	gr.space, gr.high, gr.load = r.space, high, load{space: r.space, n: len(obs), bytes: gr.bytes, high: high}

@@ -5,8 +5,8 @@
 // # What holds
 //
 //   - Sequences begin at 1, and the next one expected is the only new one that is taken. It moves on when an observation is
-//     handed to the log, and back to the first that the log did not take: everything from there on is refused, and what is
-//     not in the log yet is kept from getting there, so that the observations of a session are in the log of their shard
+//     handed to the log, and back to the first that the log did not take, at once: everything from there on is refused, and
+//     what is not in the log yet is kept from getting there, so that the observations of a session are in the log of their shard
 //     in the order of their sequences.
 //   - Acks are sent in the order of the sequences. So everything up to the last one that was acked is durable.
 //   - An observation's write id is `<session>:<sequence>`. So what is sent again, to this gateway or another one, adds

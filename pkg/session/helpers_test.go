@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -24,13 +25,14 @@ type fakeLog struct {
 	at      map[string]uint64
 	last    uint64
 	refuse  map[uint64]*wire.Error // by the first sequence of a request, once
+	early   map[uint64]*wire.Error // the same, in the call
 	held    bool                   // answers wait for release
 	waiting []func()
 	applied chan struct{} // closed: everything is searchable
 }
 
 func newLog() *fakeLog {
-	l := &fakeLog{at: map[string]uint64{}, refuse: map[uint64]*wire.Error{}, applied: make(chan struct{})}
+	l := &fakeLog{at: map[string]uint64{}, refuse: map[uint64]*wire.Error{}, early: map[uint64]*wire.Error{}, applied: make(chan struct{})}
 	close(l.applied)
 	return l
 }
@@ -38,7 +40,11 @@ func newLog() *fakeLog {
 func (l *fakeLog) ObserveInOrder(_ context.Context, _ string, req *api.ObserveRequest, dropped func() bool, done func(*api.ObserveResponse, *wire.Error)) {
 	l.mu.Lock()
 	run := func() { l.commit(req, dropped, done) }
-	if l.held {
+	first := req.GetObservations()[0].GetSequence()
+	if e := l.early[first]; e != nil {
+		delete(l.early, first)
+		run = func() { done(nil, e) }
+	} else if l.held {
 		l.waiting = append(l.waiting, run)
 		run = nil
 	}
@@ -91,6 +97,15 @@ func (l *fakeLog) release() {
 	for _, run := range all {
 		run()
 	}
+}
+
+// releaseOne gives the answer of one of those that wait.
+func (l *fakeLog) releaseOne(i int) {
+	l.mu.Lock()
+	run := l.waiting[i]
+	l.waiting = slices.Delete(l.waiting, i, i+1)
+	l.mu.Unlock()
+	run()
 }
 
 func (l *fakeLog) AwaitSearchable(int, uint64, uint64, uint32) (map[uint64]*api.Error, *wire.Error) {
@@ -238,6 +253,42 @@ func (p *pipe) next(t *testing.T) *api.ObserveStreamResponse {
 	}
 }
 
+// ping returns once all frames before it were taken. No answer may be under way.
+func (p *pipe) ping(t *testing.T) {
+	t.Helper()
+	p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Ping{Ping: &api.StreamPing{}}})
+	if out := p.next(t); out.GetPong() == nil {
+		t.Fatalf("a ping was answered with %v", out)
+	}
+}
+
+// refused reads a refusal.
+func (p *pipe) refused(t *testing.T, sequence, expected uint64, code wire.Code) {
+	t.Helper()
+	out := p.next(t)
+	if r := out.GetRefused(); r.GetSequence() != sequence || r.GetExpected() != expected || r.GetError().GetCode() != string(code) {
+		t.Fatalf("in place of the refusal %s of %d, where %d is expected, came %v", code, sequence, expected, out)
+	}
+}
+
+// acked reads the acks of what was not there before.
+func (p *pipe) acked(t *testing.T, first uint64, n int) {
+	t.Helper()
+	for n > 0 {
+		out := p.next(t)
+		a := out.GetAck()
+		if a.GetSequence() != first || len(a.GetResults()) == 0 || len(a.GetResults()) > n {
+			t.Fatalf("in place of the ack of %d and %d more came %v", first, n-1, out)
+		}
+		for _, r := range a.GetResults() {
+			if r.GetDuplicate() || r.GetPosition() == "" {
+				t.Fatalf("sequence %d: %v", first, r)
+			}
+			first, n = first+1, n-1
+		}
+	}
+}
+
 // open sends init and returns the answer.
 func (p *pipe) open(t *testing.T, f *api.StreamInit) *api.StreamOpened {
 	t.Helper()
@@ -281,6 +332,7 @@ func start(t *testing.T, store *memory, log *fakeLog, change func(*Options)) *fi
 	}
 	f.Manager = New(opt)
 	t.Cleanup(func() {
+		log.release() // where a test failed before it did
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}

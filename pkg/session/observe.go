@@ -131,7 +131,7 @@ func outOfSequence(got, expected uint64) *wire.Error {
 // refused.
 func (s *stream) hand(space string, b *batch, obs []*api.Observation) {
 	s.mu.Lock()
-	if !b.repeat && b.first != s.order.next {
+	if !b.repeat && b.first != s.order.next || b.repeat && b.last() >= s.order.next {
 		s.put(outgoing{frame: refusedFrame(b.first, s.order.next, outOfSequence(b.first, s.order.next)), n: b.n, bytes: b.bytes})
 		s.mu.Unlock()
 		return
@@ -148,18 +148,18 @@ func (s *stream) hand(space string, b *batch, obs []*api.Observation) {
 func (s *stream) outcome(b *batch, results []*api.ObserveResult, refused *wire.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.done, b.results, b.refused = true, results, refused
+	s.order.finish(b, results, refused)
 	for b := s.order.pop(); b != nil; b = s.order.pop() {
 		switch {
+		case b.dead.Load():
+			s.settled(outgoing{frame: refusedFrame(b.first, b.expected, outOfSequence(b.first, b.expected)), n: b.n, bytes: b.bytes})
 		case b.repeat && b.refused != nil:
 			s.settled(outgoing{frame: refusedFrame(b.first, s.order.next, b.refused), n: b.n, bytes: b.bytes})
 		case b.repeat:
 			s.ack(b, b.n, nil)
-		case b.dead.Load():
-			s.settled(outgoing{frame: refusedFrame(b.first, b.expected, outOfSequence(b.first, b.expected)), n: b.n, bytes: b.bytes})
 		default:
-			taken, err := s.order.settle(b)
-			s.ack(b, taken, err)
+			s.order.settle(b)
+			s.ack(b, b.taken, b.failed)
 		}
 	}
 }
@@ -201,7 +201,8 @@ func (s *stream) ack(b *batch, taken int, err *wire.Error) {
 			s.pressed = true
 			s.put(outgoing{frame: statusFrame(api.StreamState_STREAM_STATE_BACKPRESSURE, err.RetryAfter, s.order.next)})
 		}
-		refused.frame = refusedFrame(b.first+uint64(taken), s.order.next, err)
+		at := b.first + uint64(taken)
+		refused.frame = refusedFrame(at, at, err)
 		s.put(refused)
 	}
 	if waits {

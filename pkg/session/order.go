@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"sync/atomic"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
@@ -24,13 +25,15 @@ type batch struct {
 	deadlineMS uint32
 	// repeat tells that the sequences were handed over before, by this stream or another.
 	repeat bool
-	// dead tells that a batch before it was not taken, so this one is not to be either; expected is what is, then.
+	// dead tells that something before it was not taken, so this one is not to be either; expected is what is, then.
 	dead     atomic.Bool
 	expected uint64
 
 	done    bool
 	results []*api.ObserveResult
-	refused *wire.Error
+	refused *wire.Error // all of it
+	taken   int         // how many of the first are durable
+	failed  *wire.Error // why the one behind those is not, nil where all are
 }
 
 // last is the sequence of the last observation.
@@ -76,34 +79,42 @@ func (o *order) pop() *batch {
 	return b
 }
 
-// settle takes the outcome of the oldest batch into account: how many of its observations are durable, and why the one
-// behind those is not, nil where all are. What was handed over behind that one is not to be taken, and the numbering
-// goes back to it.
-func (o *order) settle(b *batch) (taken int, err *wire.Error) {
-	if err = b.refused; err == nil {
-		for _, r := range b.results {
+// finish takes what became of a batch, wherever that is in the flight. Where a part of it was not taken, nothing that was
+// handed over behind that part is to be taken either, and the numbering goes back to it at once: what comes before the
+// client is told must not reach the log under sequences that it may use for something else then.
+func (o *order) finish(b *batch, results []*api.ObserveResult, refused *wire.Error) {
+	b.done, b.results, b.refused = true, results, refused
+	if b.failed = refused; refused == nil {
+		for _, r := range results {
 			// A result with a position is durable, whatever else is wrong with it.
 			if r.GetPosition() == "" {
-				err = wire.FromProto(r.GetError())
+				b.failed = wire.FromProto(r.GetError())
 				break
 			}
-			taken++
+			b.taken++
 		}
 	}
-	o.durable = b.first + uint64(taken) - 1
-	for _, r := range b.results[:taken] { // none where the batch was refused
+	if b.failed == nil || b.repeat || b.dead.Load() {
+		return
+	}
+	at := b.first + uint64(b.taken)
+	o.next = min(o.next, at)
+	for _, later := range o.flight[slices.Index(o.flight, b)+1:] {
+		// A repeat of what is below stays: that is durable, or will be.
+		if later.last() < at || later.dead.Load() && later.expected <= at {
+			continue
+		}
+		later.expected = at
+		later.dead.Store(true)
+	}
+}
+
+// settle counts what is durable of the batch that was popped, which is neither a repeat nor dead.
+func (o *order) settle(b *batch) {
+	o.durable = b.first + uint64(b.taken) - 1
+	for _, r := range b.results[:b.taken] { // none where the batch was refused
 		o.newest.add(r.GetPosition())
 	}
-	if err != nil {
-		o.next = o.durable + 1
-		for _, later := range o.flight {
-			if !later.repeat && !later.dead.Load() {
-				later.expected = o.next
-				later.dead.Store(true)
-			}
-		}
-	}
-	return taken, err
 }
 
 // remembered is how many positions a session knows by itself.

@@ -23,10 +23,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 		p.send(t, frame(i+1, 1))
 	}
 	f.log.refuse[3] = &wire.Error{Code: wire.CodeBackpressure, Message: "later", RetryAfter: 250 * time.Millisecond}
-	p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Ping{Ping: &api.StreamPing{}}})
-	if p.next(t).GetPong() == nil { // so the reader has handed over all before
-		t.Fatal("no pong")
-	}
+	p.ping(t) // so the reader has handed over all before
 	f.log.release()
 	acked := uint64(0)
 	for acked < 2 {
@@ -67,6 +64,78 @@ func TestRefusedInTheMiddle(t *testing.T) {
 	if _, ok := f.log.at[o.GetSession()+":8"]; !ok || len(f.log.at) != 8 {
 		t.Errorf("the log has %v", f.log.at)
 	}
+}
+
+// What comes behind a frame that is refused while frames before it are still under way does not reach the log, so
+// something else may be put in its place.
+func TestRefusedBeforeItsTurn(t *testing.T) {
+	f := start(t, newMemory(), newLog(), nil)
+	p, _ := f.serve(t)
+	p.open(t, &api.StreamInit{})
+	f.log.hold()
+	f.log.early[3] = wire.Errorf(wire.CodeInvalidArgument, "importance", "no")
+	for i := range uint64(3) {
+		p.send(t, frame(i+1, 1))
+	}
+	for i := range uint64(2) {
+		p.send(t, frame(i+4, 1))
+		p.refused(t, i+4, 3, wire.CodeOutOfSequence)
+	}
+	f.log.release()
+	p.acked(t, 1, 2)
+	p.refused(t, 3, 3, wire.CodeInvalidArgument)
+	if len(f.log.at) != 2 {
+		t.Fatalf("the log took %v", f.log.at)
+	}
+	p.send(t, frame(3, 3))
+	p.acked(t, 3, 3)
+}
+
+// What was handed over already is kept from the log, too, and all is to be sent again from the first that was not taken.
+func TestRefusedTwice(t *testing.T) {
+	f := start(t, newMemory(), newLog(), nil)
+	p, _ := f.serve(t)
+	p.open(t, &api.StreamInit{})
+	f.log.hold()
+	f.log.refuse[1] = wire.Errorf(wire.CodeUnavailable, "", "the deadline passed")
+	f.log.refuse[2] = wire.Errorf(wire.CodeStorageFull, "", "full")
+	for i := range uint64(4) {
+		p.send(t, frame(i+1, 1))
+	}
+	p.ping(t)
+	for _, i := range []int{1, 1, 1, 0} { // the second one, those behind it, and the first
+		f.log.releaseOne(i)
+	}
+	p.refused(t, 1, 1, wire.CodeUnavailable)
+	for i := range uint64(3) {
+		p.refused(t, i+2, 1, wire.CodeOutOfSequence)
+	}
+	if len(f.log.at) != 0 {
+		t.Fatalf("the log took %v", f.log.at)
+	}
+	f.log.release()
+	p.send(t, frame(1, 4))
+	p.acked(t, 1, 4)
+}
+
+// A repeat whose first try was not taken is not taken either, so that everything up to the last ack is durable.
+func TestRepeatOfWhatIsRefused(t *testing.T) {
+	f := start(t, newMemory(), newLog(), nil)
+	p, _ := f.serve(t)
+	p.open(t, &api.StreamInit{})
+	f.log.hold()
+	f.log.refuse[1] = wire.Errorf(wire.CodeUnavailable, "", "the deadline passed")
+	p.send(t, frame(1, 10))
+	p.send(t, frame(5, 6))
+	p.ping(t)
+	f.log.release()
+	p.refused(t, 1, 1, wire.CodeUnavailable)
+	p.refused(t, 5, 1, wire.CodeOutOfSequence)
+	if len(f.log.at) != 0 {
+		t.Fatalf("the log took %v", f.log.at)
+	}
+	p.send(t, frame(1, 11))
+	p.acked(t, 1, 11)
 }
 
 // A client that does not read its acks is not read either, and what it makes the gateway hold stays within its window.

@@ -86,7 +86,9 @@ func TestUnreadAnswers(t *testing.T) {
 	for range 4 {
 		p.send(t, recallOf("r"))
 	}
-	for deadline := time.Now().Add(wait); f.Memory() < maxUnsent; time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(wait); f.Memory() < maxUnsent; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes are held", f.Memory())
 		}
