@@ -51,6 +51,7 @@ type batcher struct {
 	high   *queue.Fair[string, *group]
 	ahead  int // entries that high took since normal had its part
 	count  int
+	most   int // entries of the next batch: what commits have taken decides
 	closed bool
 	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
 	done   chan struct{}
@@ -58,7 +59,7 @@ type batcher struct {
 
 func newBatcher(js jetstream.JetStream, cfg BatchConfig, state *shardState) *batcher {
 	b := &batcher{
-		js: js, cfg: cfg, state: state, filled: make(chan struct{}, 1), done: make(chan struct{}),
+		js: js, cfg: cfg, state: state, most: cfg.MaxSize, filled: make(chan struct{}, 1), done: make(chan struct{}),
 		normal: queue.NewFair[string, *group](turnBytes), high: queue.NewFair[string, *group](turnBytes),
 	}
 	go b.run()
@@ -83,7 +84,7 @@ func (b *batcher) submit(g *group) bool {
 	lane.Push(g.space, g, g.bytes+len(g.entries)<<10)
 	before := b.count
 	b.count += len(g.entries)
-	wake := before == 0 || before < b.cfg.MaxSize && b.count >= b.cfg.MaxSize
+	wake := before == 0 || before < b.most && b.count >= b.most
 	b.mu.Unlock()
 	if wake {
 		b.signal()
@@ -101,14 +102,14 @@ func (b *batcher) signal() {
 func (b *batcher) run() {
 	defer close(b.done)
 	for {
-		count, closed := b.size()
+		count, most, closed := b.size()
 		switch {
 		case count == 0 && closed:
 			return
 		case count == 0:
 			<-b.filled
 			continue
-		case count < b.cfg.MaxSize && !closed && b.cfg.MaxDelay > 0:
+		case count < most && !closed && b.cfg.MaxDelay > 0:
 			b.fill()
 		}
 		b.publish(b.take())
@@ -124,17 +125,19 @@ func (b *batcher) fill() {
 		case <-timer.C:
 			return
 		case <-b.filled:
-			if count, closed := b.size(); count >= b.cfg.MaxSize || closed {
+			if count, most, closed := b.size(); count >= most || closed {
 				return
 			}
 		}
 	}
 }
 
-func (b *batcher) size() (int, bool) {
+// size returns how many entries wait, and how many the next batch may have.
+func (b *batcher) size() (count, most int, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.count, b.closed
+	b.most = b.state.batchSize(b.cfg.MaxSize)
+	return b.count, b.most, b.closed
 }
 
 // take cuts the next batch: whole groups, at least one.
