@@ -14,10 +14,15 @@ import (
 // bar is a progress bar on a terminal, and nothing elsewhere.
 type bar struct{ bar *progressbar.ProgressBar }
 
+// watched tells whether somebody looks on: w is a terminal.
+func watched(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
 // newBar counts what there is to do only when somebody looks on.
 func newBar(w io.Writer, src importer.Source) (*bar, error) {
-	f, ok := w.(*os.File)
-	if !ok || !isatty.IsTerminal(f.Fd()) {
+	if !watched(w) {
 		return &bar{}, nil
 	}
 	total, err := src.Count()

@@ -57,6 +57,12 @@ func forgetAndProve(ctx context.Context, cmd *cobra.Command, c *connection, nc *
 	if deadline, ok := ctx.Deadline(); ok {
 		ask.DeadlineMs = uint32(max(time.Until(deadline).Milliseconds()-1000, 1))
 	}
+	if w := cmd.ErrOrStderr(); watched(w) {
+		_, err := fmt.Fprintln(w, "forgotten; erasing it, which waits until the log's messages are 4 minutes old. Whoever ends it now can give the same command again.")
+		if err != nil {
+			return err
+		}
+	}
 	resp, err := engram.Prove(ctx, space, ask)
 	if err != nil {
 		return err
