@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_amd64.h"
 
 // The kernel of AVX2 for rows of sketches.
 //
@@ -23,18 +24,6 @@
 	BIT(64(AX), Y4, Y13, Y2, Y8) \
 	BIT(96(AX), Y4, Y14, Y3, Y6)
 
-// PREFETCH asks for the DX bytes of the row at R13 and the 8 behind them, which callers keep what goes with it in: for each
-// 64th byte and the last. How often it goes round does not depend on where the row stands, which a processor could not
-// foresee. It destroys R13 and R12.
-#define PREFETCH(loop) \
-	LEAQ       7(R13)(DX*1), R12 \
-loop: \
-	PREFETCHT0 (R13)    \
-	ADDQ       $64, R13 \
-	CMPQ       R13, R12 \
-	JLT        loop     \
-	PREFETCHT0 (R12)
-
 // func dotSketchAVX2(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
 TEXT ·dotSketchAVX2(SB), NOSPLIT, $0-48
 	MOVQ     width+8(FP), DX
@@ -52,7 +41,7 @@ TEXT ·dotSketchAVX2(SB), NOSPLIT, $0-48
 
 first:
 	MOVQ (R9)(AX*8), R13
-	PREFETCH(firstline)
+	PREFETCH(firstline, 7)
 	INCQ AX
 	CMPQ AX, SI
 	JLT  first
@@ -60,7 +49,7 @@ first:
 row:
 	MOVQ  (R9), R8
 	MOVQ  (R9)(SI*8), R13
-	PREFETCH(line)
+	PREFETCH(line, 7)
 	MOVQ  q+0(FP), AX
 	MOVQ  DX, BX
 	VPXOR Y9, Y9, Y9
@@ -111,16 +100,11 @@ widen:
 	TESTQ    BX, BX
 	JNZ      span
 
-	VEXTRACTI128 $1, Y9, X0
-	VPADDD       X9, X0, X0
-	VPSHUFD      $0xee, X0, X1
-	VPADDD       X1, X0, X0
-	VPSHUFD      $0x55, X0, X1
-	VPADDD       X1, X0, X0
-	VMOVD        X0, (DI)
-	ADDQ         $4, DI
-	ADDQ         $8, R9
-	DECQ         CX
-	JNZ          row
+	SUM8(Y9, X9)
+	VMOVD X0, (DI)
+	ADDQ  $4, DI
+	ADDQ  $8, R9
+	DECQ  CX
+	JNZ   row
 	VZEROUPPER
 	RET

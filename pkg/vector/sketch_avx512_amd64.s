@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_amd64.h"
 
 // The kernel of AVX-512 BW and VNNI for rows of sketches.
 //
@@ -25,16 +26,6 @@ GLOBL halves<>(SB), RODATA|NOPTR, $64
 	VPANDQ   Z31, Z4, t   \
 	VPDPBUSD mem, t, acc
 
-// PREFETCH is as for AVX2.
-#define PREFETCH(loop) \
-	LEAQ       7(R13)(DX*1), R12 \
-loop: \
-	PREFETCHT0 (R13)    \
-	ADDQ       $64, R13 \
-	CMPQ       R13, R12 \
-	JLT        loop     \
-	PREFETCHT0 (R12)
-
 // func dotSketchVNNI(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
 TEXT ·dotSketchVNNI(SB), NOSPLIT, $0-48
 	MOVQ         width+8(FP), DX
@@ -49,7 +40,7 @@ TEXT ·dotSketchVNNI(SB), NOSPLIT, $0-48
 
 first:
 	MOVQ (R9)(AX*8), R13
-	PREFETCH(firstline)
+	PREFETCH(firstline, 7)
 	INCQ AX
 	CMPQ AX, SI
 	JLT  first
@@ -57,7 +48,7 @@ first:
 row:
 	MOVQ   (R9), R8
 	MOVQ   (R9)(SI*8), R13
-	PREFETCH(line)
+	PREFETCH(line, 7)
 	MOVQ   q+0(FP), AX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
@@ -97,12 +88,7 @@ sum:
 	VPADDD        Z1, Z0, Z0
 	VEXTRACTI64X4 $1, Z0, Y1
 	VPADDD        Y1, Y0, Y0
-	VEXTRACTI128  $1, Y0, X1
-	VPADDD        X1, X0, X0
-	VPSHUFD       $0xee, X0, X1
-	VPADDD        X1, X0, X0
-	VPSHUFD       $0x55, X0, X1
-	VPADDD        X1, X0, X0
+	SUM8(Y0, X0)
 	VMOVD         X0, (DI)
 	ADDQ          $4, DI
 	ADDQ          $8, R9

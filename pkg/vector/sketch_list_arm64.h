@@ -16,18 +16,6 @@
 	LOW(next, V20, 20) \
 	HIGH(next, V21, 21)
 
-// PREFETCH asks for the R7 bytes of the row at R9 and the 8 behind them, which callers keep what goes with it in: for each
-// 64th byte and the last. It destroys R9 and R11.
-#define PREFETCH(loop) \
-	ADD  R7, R9, R11     \
-	ADD  $7, R11, R11    \
-loop: \
-	PRFM (R9), PLDL1KEEP \
-	ADD  $64, R9, R9     \
-	CMP  R11, R9         \
-	BLT  loop            \
-	PRFM (R11), PLDL1KEEP
-
 	VMOVI $1, V24.B16
 	VMOVI $2, V25.B16
 	VMOVI $4, V26.B16
@@ -40,14 +28,14 @@ loop: \
 
 first:
 	MOVD (R1)(R12<<3), R9
-	PREFETCH(firstline)
+	PREFETCH(firstline, 7)
 	ADD  $1, R12, R12
 	CMP  R6, R12
 	BLT  first
 
 row:
 	MOVD   (R1)(R6<<3), R9
-	PREFETCH(line)
+	PREFETCH(line, 7)
 	MOVD.P 8(R1), R8
 	MOVD   R0, R10
 	VEOR   V0.B16, V0.B16, V0.B16

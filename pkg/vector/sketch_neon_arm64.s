@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_arm64.h"
 
 // The kernel of NEON for rows of sketches. A byte that has the bit becomes a mask, and neighbours of the codes that it
 // leaves are added to int16, to V4 and V5: sixteen times a block, of at most 2*128 each. The assembler does not know these

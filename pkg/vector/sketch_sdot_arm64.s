@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_arm64.h"
 
 // The kernel of NEON with the dot product instructions for rows of sketches. A byte that has the bit becomes -1, by
 // which SDOT multiplies. The assembler does not know this by name:

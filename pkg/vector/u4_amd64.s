@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_amd64.h"
 
 // The kernel of AVX2 for rows of codes of four bits.
 //
@@ -18,18 +19,6 @@
 	VPADDW     y, Y0, Y0  \
 	VPADDW     t, Y1, Y1
 
-// PREFETCH asks for the DX bytes of the row at R13 and the 16 behind them, which callers keep what goes with it in: for
-// each 64th byte and the last. How often it goes round does not depend on where the row stands, which a processor could not
-// foresee. It destroys R13 and R12.
-#define PREFETCH(loop) \
-	LEAQ       15(R13)(DX*1), R12 \
-loop: \
-	PREFETCHT0 (R13)    \
-	ADDQ       $64, R13 \
-	CMPQ       R13, R12 \
-	JLT        loop     \
-	PREFETCHT0 (R12)
-
 // func dotU4AVX2(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
 TEXT ·dotU4AVX2(SB), NOSPLIT, $0-48
 	MOVQ     width+8(FP), DX
@@ -46,7 +35,7 @@ TEXT ·dotU4AVX2(SB), NOSPLIT, $0-48
 
 first:
 	MOVQ (R9)(AX*8), R13
-	PREFETCH(firstline)
+	PREFETCH(firstline, 15)
 	INCQ AX
 	CMPQ AX, SI
 	JLT  first
@@ -54,7 +43,7 @@ first:
 row:
 	MOVQ  (R9), R8
 	MOVQ  (R9)(SI*8), R13
-	PREFETCH(line)
+	PREFETCH(line, 15)
 	MOVQ  q+0(FP), AX
 	MOVQ  DX, BX
 	VPXOR Y9, Y9, Y9
@@ -104,16 +93,11 @@ widen:
 	TESTQ    BX, BX
 	JNZ      span
 
-	VEXTRACTI128 $1, Y9, X0
-	VPADDD       X9, X0, X0
-	VPSHUFD      $0xee, X0, X1
-	VPADDD       X1, X0, X0
-	VPSHUFD      $0x55, X0, X1
-	VPADDD       X1, X0, X0
-	VMOVD        X0, (DI)
-	ADDQ         $4, DI
-	ADDQ         $8, R9
-	DECQ         CX
-	JNZ          row
+	SUM8(Y9, X9)
+	VMOVD X0, (DI)
+	ADDQ  $4, DI
+	ADDQ  $8, R9
+	DECQ  CX
+	JNZ   row
 	VZEROUPPER
 	RET

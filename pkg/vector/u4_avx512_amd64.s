@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_amd64.h"
 
 // The kernel of AVX-512 BW and VNNI for rows of codes of four bits.
 //
@@ -14,16 +15,6 @@
 	VPANDQ   Z31, Z5, Z5    \
 	VPDPBUSD 0(AX), Z4, Z0  \
 	VPDPBUSD 64(AX), Z5, Z1
-
-// PREFETCH is as for AVX2.
-#define PREFETCH(loop) \
-	LEAQ       15(R13)(DX*1), R12 \
-loop: \
-	PREFETCHT0 (R13)    \
-	ADDQ       $64, R13 \
-	CMPQ       R13, R12 \
-	JLT        loop     \
-	PREFETCHT0 (R12)
 
 // func dotU4VNNI(q *int8, width int, rows *unsafe.Pointer, out *int32, count, ahead int)
 TEXT ·dotU4VNNI(SB), NOSPLIT, $0-48
@@ -45,7 +36,7 @@ TEXT ·dotU4VNNI(SB), NOSPLIT, $0-48
 
 first:
 	MOVQ (R9)(AX*8), R13
-	PREFETCH(firstline)
+	PREFETCH(firstline, 15)
 	INCQ AX
 	CMPQ AX, SI
 	JLT  first
@@ -53,7 +44,7 @@ first:
 row:
 	MOVQ   (R9), R8
 	MOVQ   (R9)(SI*8), R13
-	PREFETCH(line)
+	PREFETCH(line, 15)
 	MOVQ   q+0(FP), AX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
@@ -81,12 +72,7 @@ sum:
 	VPADDD        Z1, Z0, Z0
 	VEXTRACTI64X4 $1, Z0, Y1
 	VPADDD        Y1, Y0, Y0
-	VEXTRACTI128  $1, Y0, X1
-	VPADDD        X1, X0, X0
-	VPSHUFD       $0xee, X0, X1
-	VPADDD        X1, X0, X0
-	VPSHUFD       $0x55, X0, X1
-	VPADDD        X1, X0, X0
+	SUM8(Y0, X0)
 	VMOVD         X0, (DI)
 	ADDQ          $4, DI
 	ADDQ          $8, R9

@@ -6,31 +6,19 @@
 // A row takes V0..V3 for its sums, V4..V7 for 64 bytes, V8..V11 for their upper halves, V16..V23 for codes of the query, and
 // V24 for the mask of a lower half.
 
-// PREFETCH asks for the R7 bytes of the row at R9 and the 16 behind them, which callers keep what goes with it in: for each
-// 64th byte and the last. It destroys R9 and R11.
-#define PREFETCH(loop) \
-	ADD  R7, R9, R11     \
-	ADD  $15, R11, R11   \
-loop: \
-	PRFM (R9), PLDL1KEEP \
-	ADD  $64, R9, R9     \
-	CMP  R11, R9         \
-	BLT  loop            \
-	PRFM (R11), PLDL1KEEP
-
 	VMOVI $15, V24.B16
 	MOVD  ZR, R12
 
 first:
 	MOVD (R1)(R12<<3), R9
-	PREFETCH(firstline)
+	PREFETCH(firstline, 15)
 	ADD  $1, R12, R12
 	CMP  R6, R12
 	BLT  first
 
 row:
 	MOVD   (R1)(R6<<3), R9
-	PREFETCH(line)
+	PREFETCH(line, 15)
 	MOVD.P 8(R1), R8
 	MOVD   R0, R10
 	VEOR   V0.B16, V0.B16, V0.B16

@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_arm64.h"
 
 // The kernel of NEON for rows of codes of four bits. The assembler does not know these by name:
 //

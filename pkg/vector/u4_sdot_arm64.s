@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "lists_arm64.h"
 
 // The kernel of NEON with the dot product instructions for rows of codes of four bits, which are signed numbers, too. The
 // assembler does not know this by name:
