@@ -256,7 +256,7 @@ func (p *pipe) next(t *testing.T) *api.ObserveStreamResponse {
 // ping returns once all frames before it were taken. No answer may be under way.
 func (p *pipe) ping(t *testing.T) {
 	t.Helper()
-	p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Ping{Ping: &api.StreamPing{}}})
+	p.send(t, ping(""))
 	if out := p.next(t); out.GetPong() == nil {
 		t.Fatalf("a ping was answered with %v", out)
 	}

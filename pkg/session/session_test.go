@@ -189,7 +189,7 @@ func TestEviction(t *testing.T) {
 	busy, _ := f.serve(t)
 	busy.open(t, &api.StreamInit{})
 	f.clock.move(f.Config.IdleTimeout - time.Second)
-	busy.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Ping{Ping: &api.StreamPing{}}})
+	busy.send(t, ping(""))
 	busy.next(t)
 	f.Sweep()
 	if f.Count() != 2 {
@@ -247,7 +247,7 @@ func TestOfAnotherPrincipal(t *testing.T) {
 	for _, open := range []bool{true, false} { // while it has a stream, and when it has none
 		for _, who := range []string{"bob", ""} {
 			p, _ := f.serveFor(t, who)
-			p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: &api.StreamInit{Session: id}}})
+			p.send(t, resume(id))
 			if c := p.next(t).GetClosed(); c.GetError().GetCode() != string(wire.CodeUnknownSession) {
 				t.Errorf("%q got %v", who, c)
 			}
@@ -350,7 +350,7 @@ func TestAfterADeadGateway(t *testing.T) {
 	}
 	b.clock.move(b.KnownFor + time.Second)
 	r, _ := b.serve(t)
-	r.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: &api.StreamInit{Session: id}}})
+	r.send(t, resume(id))
 	if c := r.next(t).GetClosed(); c.GetError().GetCode() != string(wire.CodeGone) {
 		t.Errorf("closed %v", c)
 	}
