@@ -167,6 +167,7 @@ func TestBenchUsage(t *testing.T) {
 		{"index --base a --queries b --m 1", "m is 1"},
 		{"pipeline --shards 0", "--shards is 0"},
 		{"pipeline --timeout 0s", "--timeout is 0s"},
+		{"transports --timeout 0s", "--timeout is 0s"},
 		{"pipeline --profile warp", `--profile is "warp"`},
 		{"pipeline --load warp", `--load is "warp"; it can be one of ["steady" "ramp" "burst" "zipf"]; see engram`},
 		{"mixed --before 0", "--before is 0"},

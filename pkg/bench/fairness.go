@@ -92,14 +92,7 @@ func Fairness(ctx context.Context, cfg FairnessConfig, log zerolog.Logger, progr
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	f := &fairness{cfg: &cfg, node: n, r: rand.New(rand.NewPCG(cfg.Seed, 13))}
-	for range 1024 {
-		v := make([]float32, cfg.Dim)
-		for i := range v {
-			v[i] = float32(f.r.NormFloat64())
-		}
-		f.vectors = append(f.vectors, &api.Embedding{Data: event.AppendF32(nil, v), Encoding: api.Encoding_ENCODING_F32})
-	}
+	f := &fairness{cfg: &cfg, node: n, vectors: randomEmbeddings(rand.New(rand.NewPCG(cfg.Seed, 13)), cfg.Dim)}
 	for _, part := range []struct {
 		name     string
 		priority api.Priority
@@ -123,7 +116,6 @@ func Fairness(ctx context.Context, cfg FairnessConfig, log zerolog.Logger, progr
 type fairness struct {
 	cfg     *FairnessConfig
 	node    *node.Node
-	r       *rand.Rand
 	vectors []*api.Embedding
 	next    atomic.Uint64
 }
@@ -241,9 +233,6 @@ func (f *fairness) quiet(ctx context.Context, c *client.Client, rep *QuietReport
 		})
 	}
 	all.Wait()
-	s := sorted(accepted)
-	rep.Accepted = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
-	s = sorted(searchable)
-	rep.Searchable = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
+	rep.Accepted, rep.Searchable = percentilesOf(accepted), percentilesOf(searchable)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -138,14 +139,9 @@ func Overload(ctx context.Context, cfg OverloadConfig, log zerolog.Logger, progr
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	o := &overload{cfg: &cfg, node: n, rep: &rep, progress: progress, shards: map[int]uint64{}, stale: newStaleness(n)}
-	r := rand.New(rand.NewPCG(cfg.Seed, 11))
-	for range 1024 {
-		v := make([]float32, cfg.Dim)
-		for i := range v {
-			v[i] = float32(r.NormFloat64())
-		}
-		o.vectors = append(o.vectors, &api.Embedding{Data: event.AppendF32(nil, v), Encoding: api.Encoding_ENCODING_F32})
+	o := &overload{
+		cfg: &cfg, node: n, rep: &rep, progress: progress, shards: map[int]uint64{}, stale: newStaleness(n),
+		vectors: randomEmbeddings(rand.New(rand.NewPCG(cfg.Seed, 11)), cfg.Dim),
 	}
 	for range cfg.Spaces {
 		o.accepted = append(o.accepted, map[uint64]struct{}{})
@@ -229,11 +225,7 @@ func (o *overload) took(space int, ids []uint64, position string) error {
 func (o *overload) last() map[int]uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all := make(map[int]uint64, len(o.shards))
-	for shard, sequence := range o.shards {
-		all[shard] = sequence
-	}
-	return all
+	return maps.Clone(o.shards)
 }
 
 // applied is how far all shards are together.
@@ -381,14 +373,10 @@ func (o *overload) flood(ctx context.Context, c *client.Client) error {
 	}
 	inFlight.Wait()
 	o.rep.Rejected, o.rep.Unsent, o.rep.Failed = rejected.Load(), unsent.Load(), failed.Load()
-	s := sorted(o.stale.ms)
-	o.rep.Staleness = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
+	o.rep.Staleness = percentilesOf(o.stale.ms)
 	o.rep.Shards = len(o.last())
 	o.rep.StalenessBound = float64(o.node.Capacity()*o.rep.Shards) / searchable * 1000
-	s = sorted(acceptedHigh)
-	o.rep.HighAccepted = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
-	s = sorted(searchableHigh)
-	o.rep.HighSearchable = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
+	o.rep.HighAccepted, o.rep.HighSearchable = percentilesOf(acceptedHigh), percentilesOf(searchableHigh)
 	return ctx.Err()
 }
 

@@ -124,9 +124,8 @@ func (r *run) measure(ctx context.Context) error {
 		r.rep.StalenessBound = float64(r.node.Capacity()*len(l.last)) / rate * 1000
 	}
 	r.rep.Rejected = l.rejected.Load()
-	s := sorted(fresh.ms)
-	r.rep.Staleness = Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
-	s = sorted(rec.ms)
+	r.rep.Staleness = percentilesOf(fresh.ms)
+	s := sorted(rec.ms)
 	r.rep.Recall = RecallPercentiles{quantile(s, .5), quantile(s, .99)}
 	r.rep.Recalls, r.rep.RecallErrors = len(rec.ms), rec.errors
 

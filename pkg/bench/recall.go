@@ -131,6 +131,12 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(int(math.Ceil(q*float64(len(sorted))))-1, len(sorted)-1)]
 }
 
+// percentilesOf returns the percentiles of values in any order.
+func percentilesOf(v []float64) Percentiles {
+	s := sorted(v)
+	return Percentiles{quantile(s, .5), quantile(s, .99), quantile(s, .999)}
+}
+
 func sorted(v []float64) []float64 {
 	v = slices.Clone(v)
 	slices.Sort(v)

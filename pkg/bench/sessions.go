@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/node"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -62,11 +63,14 @@ const opened = "open"
 
 // Sessions runs it.
 func Sessions(ctx context.Context, cfg SessionsConfig, log zerolog.Logger, phase func(string)) (rep SessionsReport, err error) {
-	dir, err := os.MkdirTemp(cfg.Data, "engram-bench-")
-	if err != nil {
-		return rep, fmt.Errorf("making a temporary directory: %w", err)
+	if err := cfg.Validate(); err != nil {
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-")
+	if err != nil {
+		return rep, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	nc := node.DefaultConfig(dir)
 	nc.NATS, nc.HTTP, nc.Metrics = "", "127.0.0.1:0", ""
 	nc.Gateway.Session.MaxSessions = max(nc.Gateway.Session.MaxSessions, cfg.Sessions)

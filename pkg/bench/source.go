@@ -60,6 +60,19 @@ func spaceName(n int) string { return fmt.Sprintf("bench-%d", n) }
 
 func rowID(i int) string { return fmt.Sprintf("r%08d", i) }
 
+// randomEmbeddings returns embeddings to take turns with, where it does not matter what is near to what.
+func randomEmbeddings(r *rand.Rand, dim int) []*api.Embedding {
+	all := make([]*api.Embedding, 1024)
+	for n := range all {
+		v := make([]float32, dim)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		all[n] = &api.Embedding{Data: event.AppendF32(nil, v), Encoding: api.Encoding_ENCODING_F32}
+	}
+	return all
+}
+
 // vector appends the vector of observation i. Where the file is shorter than the run its rows are used again, moved by
 // a little noise, so that no two observations are the same.
 func (s *source) vector(i int, dst []float32) ([]float32, error) {

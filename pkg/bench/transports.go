@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/node"
 )
@@ -43,6 +44,7 @@ func (c *TransportsConfig) Validate() error {
 	check(c.Dim > 0 && c.Dim <= event.MaxDimension, "--dim is %d; it can be 1 to %d", c.Dim, event.MaxDimension)
 	check(c.Batch > 0 && c.Batch <= event.MaxBatch, "--batch is %d; it can be 1 to %d", c.Batch, event.MaxBatch)
 	check(c.Producers > 0 && c.Window > 0, "--producers and --window must be above 0")
+	check(c.Timeout > 0, "--timeout is %v; it must be above 0", c.Timeout)
 	return errors.Join(errs...)
 }
 
@@ -72,11 +74,14 @@ type transport func(ctx context.Context, space string, batches [][]*api.Observat
 
 // Transports runs it.
 func Transports(ctx context.Context, cfg TransportsConfig, log zerolog.Logger, phase func(string)) (rep TransportsReport, err error) {
-	dir, err := os.MkdirTemp(cfg.Data, "engram-bench-")
-	if err != nil {
-		return rep, fmt.Errorf("making a temporary directory: %w", err)
+	if err := cfg.Validate(); err != nil {
+		return rep, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dir, remove, err := daemon.TempDir(ctx, cfg.Data, "engram-bench-")
+	if err != nil {
+		return rep, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	nc := node.DefaultConfig(dir)
 	nc.NATS, nc.HTTP, nc.Metrics = "127.0.0.1:0", "127.0.0.1:0", ""
 	phase("starting a node")
@@ -99,7 +104,7 @@ func Transports(ctx context.Context, cfg TransportsConfig, log zerolog.Logger, p
 		for i := range names {
 			name := names[(i+round)%len(names)]
 			phase(fmt.Sprintf("round %d of %d: %s", round, cfg.Rounds, name))
-			rate, err := turn(ctx, cfg, n, src, ways[name], fmt.Sprintf("bench-%s-%d", slugOf(name), round))
+			rate, err := turn(ctx, cfg, n, src, ways[name], fmt.Sprintf("bench-%s-%d", strings.ReplaceAll(name, "_", "-"), round))
 			if err != nil {
 				return rep, fmt.Errorf("sending through %s: %w", name, err)
 			}
@@ -113,16 +118,6 @@ func Transports(ctx context.Context, cfg TransportsConfig, log zerolog.Logger, p
 		rep.Transports[name] = TransportResult{PerSecond: median(turns[name]), RatioToNATS: median(turns[name]) / median(turns["nats"]), Turns: turns[name]}
 	}
 	return rep, nil
-}
-
-func slugOf(name string) string {
-	b := []byte(name)
-	for i := range b {
-		if b[i] == '_' {
-			b[i] = '-'
-		}
-	}
-	return string(b)
 }
 
 func median(v []float64) float64 {

@@ -76,8 +76,9 @@ func (c *Client) Observe(ctx context.Context, space string, req *api.ObserveRequ
 }
 
 // ObserveRetrying is Observe, sent again under the same idempotency key, which it mints where there is none, until it
-// is neither refused for backpressure or a rate of its space's quota nor unanswered, or ctx ends. A write whose outcome is unknown is given up after
-// MaxUncertainty: later the log might not know it again. refused, which may be nil, is called for each refusal.
+// is neither refused for backpressure or a rate of its space's quota nor unanswered, or ctx ends. A write whose outcome is
+// unknown is given up after MaxUncertainty: later the log might not know it again. refused, which may be nil, is called for
+// each refusal.
 func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.ObserveRequest, refused func(*wire.Error)) (*api.ObserveResponse, error) {
 	if req.GetIdempotencyKey() == "" {
 		req.IdempotencyKey = nuid.Next()
@@ -92,9 +93,7 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 		if err == nil || !errors.As(err, &e) {
 			return resp, err
 		}
-		switch e.Code {
-		case wire.CodeBackpressure, wire.CodeQuota, wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
-		default:
+		if !transient(e.Code) {
 			return resp, err
 		}
 		if refused != nil {
@@ -122,6 +121,15 @@ func (c *Client) ObserveRetrying(ctx context.Context, space string, req *api.Obs
 
 // refusedForNow is true for the codes that say that nothing was written, and that the same request will be taken later.
 func refusedForNow(c wire.Code) bool { return c == wire.CodeBackpressure || c == wire.CodeQuota }
+
+// transient is true for what may pass when it is tried again.
+func transient(c wire.Code) bool {
+	switch c {
+	case wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
+		return true
+	}
+	return refusedForNow(c)
+}
 
 // tryTimeout is how long a try waits for its answer: longer than a gateway that lives takes to give one.
 func tryTimeout(deadlineMS uint32) time.Duration {

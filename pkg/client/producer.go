@@ -313,11 +313,7 @@ func (p *Producer) outcome(batch []*Pending, resp *api.ObserveResponse, err erro
 			again = e
 			continue
 		}
-		if e != nil {
-			p.resolve(batch[i], r, e)
-		} else {
-			p.resolve(batch[i], r, nil)
-		}
+		p.resolve(batch[i], r, e)
 	}
 	return again
 }
@@ -332,15 +328,6 @@ func (p *Producer) apart(key laneKey, pr *pressure, batch []*Pending, id string,
 	for i := range batch {
 		p.send(key, pr, batch[i:i+1], id+"/"+strconv.Itoa(i))
 	}
-}
-
-// transient is true for what may pass when it is tried again.
-func transient(c wire.Code) bool {
-	switch c {
-	case wire.CodeUnavailable, wire.CodeStorageFull, wire.CodeDeadline:
-		return true
-	}
-	return refusedForNow(c)
 }
 
 // fail ends those of a batch that have no result.

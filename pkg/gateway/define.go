@@ -147,8 +147,6 @@ func (g *Gateway) logDefinition(ctx context.Context, entry *registry.Entry) (*re
 	return logged, nil
 }
 
-func isChanged(err error) bool { return errors.Is(err, registry.ErrChanged) }
-
 func unavailable(err error) *wire.Error {
 	return wire.Errorf(wire.CodeUnavailable, "", "NATS did not answer: %v; send the request again", err)
 }

@@ -97,7 +97,7 @@ func readLines(ctx context.Context, body io.Reader, budget *budget) *reading {
 		in := bufio.NewReaderSize(body, 64<<10)
 		for err := error(nil); err == nil; {
 			var l oneLine
-			l.text, l.long, err = readLine(in, nil)
+			l.text, l.long, err = readLine(in)
 			l.err, l.size = err, int64(len(l.text))
 			if r.ahead.Acquire(ctx, l.size) != nil {
 				return
@@ -117,18 +117,17 @@ func readLines(ctx context.Context, body io.Reader, budget *budget) *reading {
 	return r
 }
 
-// readLine appends the next line to dst. One that is longer than maxLine is read and left out.
-func readLine(in *bufio.Reader, dst []byte) (line []byte, long bool, err error) {
+// readLine returns the next line. One that is longer than maxLine is read and left out.
+func readLine(in *bufio.Reader) (line []byte, long bool, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
-		if long = long || len(dst)+len(part) > maxLine; !long {
-			dst = append(dst, part...)
+		if long = long || len(line)+len(part) > maxLine; long {
+			line = nil
+		} else {
+			line = append(line, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			if long {
-				dst = nil
-			}
-			return dst, long, err
+			return line, long, err
 		}
 	}
 }

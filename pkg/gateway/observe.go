@@ -351,7 +351,9 @@ func (g *Gateway) maxEvent() int64 {
 	return maxEvent // not connected yet
 }
 
-// writeID is what all retries of an observation share: `<session>:<sequence>`, the idempotency key, or a new one.
+// writeID is what all retries of an observation share: `<session>:<sequence>`, the idempotency key, of several with the
+// number of the observation or of its line behind it, or a new one. What the log knows it by begins with the space, and with
+// `#stream/` where it comes from a stream.
 func (r *observing) writeID(i int, minted string) string {
 	o := r.req.GetObservations()[i]
 	if o.GetSession() != "" {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -62,8 +63,8 @@ func (b *bucket) wait(n, rate float64, now time.Time) time.Duration {
 	return max(time.Duration(math.Min(missing/rate, maxQuotaWait.Seconds())*float64(time.Second)), time.Millisecond)
 }
 
-// take takes n, of which wait has said that they are there, or gives back what is less than none. Without a rate nothing is taken, and nothing owed: who bounds the
-// space later begins with a full bucket.
+// take takes n, of which wait has said that they are there, or gives back what is less than none. Without a rate nothing is
+// taken, and nothing owed: who bounds the space later begins with a full bucket.
 func (b *bucket) take(n, rate float64) {
 	if rate > 0 {
 		b.tokens -= n
@@ -246,7 +247,7 @@ func (g *Gateway) changeQuota(ctx context.Context, e *registry.Entry, req *api.D
 		if err == nil {
 			return changed, nil
 		}
-		if !isChanged(err) {
+		if !errors.Is(err, registry.ErrChanged) {
 			return nil, unavailable(err)
 		}
 		if e, err = g.Registry.Reread(ctx, e.GetName()); err != nil {

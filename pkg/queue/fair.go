@@ -41,14 +41,6 @@ func NewFair[K comparable, T any](quantum int) *Fair[K, T] {
 // Len returns how many items wait.
 func (q *Fair[K, T]) Len() int { return q.count }
 
-// Flow returns how many items of a flow wait.
-func (q *Fair[K, T]) Flow(k K) int {
-	if f := q.flows[k]; f != nil {
-		return len(f.items) - f.first
-	}
-	return 0
-}
-
 // Each calls fn with every flow that has items, and their number, in no order.
 func (q *Fair[K, T]) Each(fn func(k K, n int)) {
 	for k, f := range q.flows {

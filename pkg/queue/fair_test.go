@@ -61,12 +61,15 @@ func TestFairEmptyingFlowGainsNothing(t *testing.T) {
 		q.Push("b", "b", 1)
 	}
 	taken := map[string]int{}
+	waits := false
 	for range 900 {
-		if q.Flow("clever") == 0 {
+		if !waits {
 			q.Push("clever", "clever", 1)
+			waits = true
 		}
 		v, _ := q.Pop()
 		taken[v]++
+		waits = waits && v != "clever"
 	}
 	if taken["clever"] > 320 || min(taken["a"], taken["b"]) < 280 {
 		t.Errorf("taken: %v", taken)
@@ -95,7 +98,7 @@ func TestFairOrderWithinFlow(t *testing.T) {
 	waiting := 0
 	q.Each(func(k, n int) {
 		waiting += n
-		if n != next[k]-seen[k] || n != q.Flow(k) {
+		if n != next[k]-seen[k] {
 			t.Errorf("flow %d: %d wait, want %d", k, n, next[k]-seen[k])
 		}
 	})

@@ -1,14 +1,10 @@
 package session
 
 import (
-	"strconv"
-
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/wire"
 )
-
-func itoa(i int) string { return strconv.Itoa(i) }
 
 // await hands over a batch whose observations are durable, to be acked once they are searchable; mu is held. One goroutine
 // of the stream waits for all that have come together meanwhile.

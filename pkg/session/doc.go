@@ -9,8 +9,8 @@
 //     what is not in the log yet is kept from getting there, so that the observations of a session are in the log of their shard
 //     in the order of their sequences.
 //   - Acks are sent in the order of the sequences. So everything up to the last one that was acked is durable.
-//   - An observation's write id is `<session>:<sequence>`. So what is sent again, to this gateway or another one, adds
-//     nothing, and gets its first position.
+//   - The log knows an observation as `<space>#stream/<session>:<sequence>`, which nobody can write under but a stream. So what
+//     is sent again, to this gateway or another one, adds nothing, and gets its first position.
 //   - An observation takes a place in the window until its last ack was written to the connection. While the window is full
 //     the connection is not read.
 //

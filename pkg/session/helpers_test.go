@@ -256,7 +256,7 @@ func (p *pipe) next(t *testing.T) *api.ObserveStreamResponse {
 // ping returns once all frames before it were taken. No answer may be under way.
 func (p *pipe) ping(t *testing.T) {
 	t.Helper()
-	p.send(t, &api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Ping{Ping: &api.StreamPing{}}})
+	p.send(t, ping(""))
 	if out := p.next(t); out.GetPong() == nil {
 		t.Fatalf("a ping was answered with %v", out)
 	}
@@ -341,9 +341,11 @@ func start(t *testing.T, store *memory, log *fakeLog, change func(*Options)) *fi
 }
 
 // serve runs a stream and returns its connection and the channel of what Serve returns.
-func (f *fixture) serve(t *testing.T) (*pipe, <-chan *wire.Error) {
+func (f *fixture) serve(t *testing.T) (*pipe, <-chan *wire.Error) { return f.serveIn(t.Context(), t) }
+
+func (f *fixture) serveIn(ctx context.Context, t *testing.T) (*pipe, <-chan *wire.Error) {
 	p, ended := newPipe(), make(chan *wire.Error, 1)
-	go func() { ended <- f.Serve(t.Context(), p) }()
+	go func() { ended <- f.Serve(ctx, p) }()
 	t.Cleanup(p.Abort)
 	return p, ended
 }

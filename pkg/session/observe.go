@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -79,7 +80,7 @@ func (s *stream) checkObserve(f *api.StreamObserve) (string, *wire.Error) {
 			err := wire.Errorf(wire.CodeInvalidArgument, "sequence", "the observation says session %q and sequence %d, where the stream has %q and %d; leave both out",
 				o.GetSession(), o.GetSequence(), s.id, sequence)
 			if len(obs) > 1 {
-				err = err.At("observations[" + itoa(i) + "]")
+				err = err.At("observations[" + strconv.Itoa(i) + "]")
 			}
 			return "", err
 		}
@@ -179,7 +180,7 @@ func (s *stream) ack(b *batch, taken int, err *wire.Error) {
 	}
 	waits := s.level == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE && taken > 0
 	refused := outgoing{n: b.n - taken}
-	if !waits || taken == 0 {
+	if !waits {
 		refused.bytes = b.bytes
 	}
 	if taken > 0 {
@@ -222,14 +223,15 @@ func (s *stream) known(p part, bytes int, deadlineMS uint32) {
 		b.results = append(b.results, &api.ObserveResult{Duplicate: true, Position: s.order.newest.back(s.order.durable - p.first - i)})
 	}
 	o := outgoing{frame: ackFrame(b.first, b.results, api.Acknowledgement_ACKNOWLEDGEMENT_ACCEPTED)}
-	if s.level != api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE {
+	waits := s.level == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE
+	if !waits {
 		o.n, o.bytes = b.n, b.bytes
-		s.put(o)
-		return
 	}
 	s.put(o)
-	s.flight.Add(1)
-	s.await(b)
+	if waits {
+		s.flight.Add(1)
+		s.await(b)
+	}
 }
 
 func ackFrame(first uint64, results []*api.ObserveResult, level api.Acknowledgement) *api.ObserveStreamResponse {

@@ -21,10 +21,7 @@ func authenticated(o *Options) {
 
 // serveFor runs a stream of a principal.
 func (f *fixture) serveFor(t *testing.T, who string) (*pipe, <-chan *wire.Error) {
-	p, ended := newPipe(), make(chan *wire.Error, 1)
-	go func() { ended <- f.Serve(context.WithValue(t.Context(), whoKey{}, who), p) }()
-	t.Cleanup(p.Abort)
-	return p, ended
+	return f.serveIn(context.WithValue(t.Context(), whoKey{}, who), t)
 }
 
 // One principal cannot take the places of all others.

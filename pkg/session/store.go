@@ -9,10 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
 )
-
-// Bucket is the name of the key-value bucket that holds the state of each session under its id, in protobuf.
-const Bucket = "ENGRAM_SESSIONS"
 
 // ErrUnknown is wrapped where there is no session of an id.
 var ErrUnknown = errors.New("there is no such session")
@@ -31,14 +29,14 @@ type Store interface {
 	Delete(ctx context.Context, id string, revision uint64) error
 }
 
-// bucket is the Store in JetStream.
+// bucket is the Store in JetStream: bus.SessionsBucket holds the state of each session under its id, in protobuf.
 type bucket struct{ kv jetstream.KeyValue }
 
 // OpenStore opens the bucket, which must be there.
 func OpenStore(ctx context.Context, js jetstream.JetStream) (Store, error) {
-	kv, err := js.KeyValue(ctx, Bucket)
+	kv, err := js.KeyValue(ctx, bus.SessionsBucket)
 	if err != nil {
-		return nil, fmt.Errorf("opening the bucket %s: %w", Bucket, err)
+		return nil, fmt.Errorf("opening the bucket %s: %w", bus.SessionsBucket, err)
 	}
 	return bucket{kv}, nil
 }
@@ -53,7 +51,7 @@ func (b bucket) Load(ctx context.Context, id string) (*api.SessionState, uint64,
 	}
 	state := new(api.SessionState)
 	if err := proto.Unmarshal(e.Value(), state); err != nil {
-		return nil, 0, fmt.Errorf("reading session %q: the bucket %s holds something else under this key: %w", id, Bucket, err)
+		return nil, 0, fmt.Errorf("reading session %q: the bucket %s holds something else under this key: %w", id, bus.SessionsBucket, err)
 	}
 	return state, e.Revision(), nil
 }

@@ -218,14 +218,9 @@ func (s *stream) settleOnce() {
 // farewell is how long a client may take to read the rest once its stream has ended.
 const farewell = 5 * time.Second
 
-// settle lets what is in flight come to its end, and says so.
+// settle lets what is in flight come to its end, saves the state, and sends the last frame.
 func (s *stream) settle() {
 	s.flight.Wait()
-	s.finish()
-}
-
-// finish saves the state, and sends the last frame.
-func (s *stream) finish() {
 	s.mu.Lock()
 	why := *s.ended
 	s.mu.Unlock()
