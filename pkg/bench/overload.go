@@ -392,7 +392,6 @@ func (o *overload) high(ctx context.Context, c *client.Client) (accepted, search
 		resp, err := c.Observe(context.WithoutCancel(ctx), spaceName(space), &api.ObserveRequest{Observations: []*api.Observation{ob}, Acknowledgement: ack})
 		took = float64(time.Since(start)) / 1e6
 		if err != nil || resp.GetResults()[0].GetError() != nil {
-			o.progress(fmt.Sprintf("a high one after %v ms: %v %v", took, err, resp))
 			return took, true
 		}
 		return took, o.took(space, []uint64{id}, resp.GetResults()[0].GetPosition()) != nil

@@ -77,3 +77,22 @@ func TestWhatIsGivenBack(t *testing.T) {
 		t.Errorf("beyond what was given back: %v", err)
 	}
 }
+
+// What a space that was dropped has used is let go of, and nobody is asked what it stores.
+func TestUsageOfDroppedSpaces(t *testing.T) {
+	q, now := newQuotas(), time.Now()
+	entries := map[string]*registry.Entry{}
+	for _, name := range []string{"lives", "dropped", "unknown"} {
+		e := &registry.Entry{SpaceDefinition: &api.SpaceDefinition{Name: name, Quota: &api.Quota{StoredObservations: proto.Uint64(10)}}}
+		if refused := q.admit(e, load{n: 1}, now); refused != nil {
+			t.Fatal(refused)
+		}
+		entries[name] = e
+	}
+	entries["dropped"].Dropped = true
+	delete(entries, "unknown")
+	due := q.due(now, func(name string) *registry.Entry { return entries[name] })
+	if len(due) != 1 || due[0].GetName() != "lives" || len(q.spaces) != 1 {
+		t.Errorf("asked about %v, of %d spaces", due, len(q.spaces))
+	}
+}

@@ -156,17 +156,20 @@ func (q *quotas) uncounted(e *registry.Entry) bool {
 	return q.of(e).counted.IsZero()
 }
 
-// due returns the spaces whose count matters and is old.
-func (q *quotas) due(now time.Time) []string {
+// due returns the spaces whose count matters and is old, and lets go of those that are no more.
+func (q *quotas) due(now time.Time, get func(name string) *registry.Entry) []*registry.Entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var names []string
+	var entries []*registry.Entry
 	for name, u := range q.spaces {
-		if u.asked && now.Sub(u.counted) >= countEvery/2 {
-			names = append(names, name)
+		switch e := get(name); {
+		case !e.Living():
+			delete(q.spaces, name)
+		case u.asked && now.Sub(u.counted) >= countEvery/2:
+			entries = append(entries, e)
 		}
 	}
-	return names
+	return entries
 }
 
 // countStored counts what the spaces store that are near enough to be asked about, until the gateway is closed.
@@ -178,10 +181,8 @@ func (g *Gateway) countStored() {
 		case <-g.ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, name := range g.quotas.due(now) {
-				if e := g.Registry.Get(name); e.Living() {
-					g.count(g.ctx, e)
-				}
+			for _, e := range g.quotas.due(now, g.Registry.Get) {
+				g.count(g.ctx, e)
 			}
 		}
 	}
