@@ -41,7 +41,8 @@ func StreamRoute(sessions *session.Manager) openapi.Route {
 // MountIngest serves IngestService.
 func MountIngest(mux *http.ServeMux, ingest Ingest, sessions *session.Manager) {
 	path, handler := engramv1connect.NewIngestServiceHandler(&ingestService{ingest, sessions}, options()...)
-	mux.Handle(path, controlled(handler))
+	mux.Handle(path, handler)
+	mux.Handle(engramv1connect.IngestServiceObserveStreamProcedure, controlled(handler))
 }
 
 type ingestService struct {
