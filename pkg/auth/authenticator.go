@@ -54,7 +54,7 @@ func New(cfg Config, log zerolog.Logger) (*Authenticator, error) {
 	}
 	if cfg.JWT.enabled() {
 		var err error
-		if a.jwt, err = newVerifier(a.cfg.JWT); err != nil {
+		if a.jwt, err = newVerifier(a.cfg.JWT, a.log); err != nil {
 			return nil, err
 		}
 	}

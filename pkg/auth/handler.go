@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -87,14 +89,27 @@ func localHost(hostport string) bool {
 	return host == "" || strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil
 }
 
+// rpcErrors writes what gRPC, gRPC-Web and Connect understand: a status of HTTP would be another code to gRPC.
+var rpcErrors = connect.NewErrorWriter()
+
+// isRPC tells a call of gRPC or Connect, whose path is /<package>.<Service>/<Method>, from the other paths of the port.
+func isRPC(r *http.Request) bool {
+	service, _, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	return ok && strings.Contains(service, ".") && rpcErrors.IsSupported(r)
+}
+
 // refuse answers in the format of the request, as every handler does.
 func refuse(w http.ResponseWriter, r *http.Request, e *wire.Error) {
+	if e.Code == wire.CodeUnauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if isRPC(r) {
+		_ = rpcErrors.Write(w, r, e.Connect()) // a client that is gone does not need it
+		return
+	}
 	f, unknown := wire.FormatOf(r.Header.Get("Content-Type"), []byte("{"))
 	if unknown != nil {
 		f = wire.JSON
-	}
-	if e.Code == wire.CodeUnauthenticated {
-		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	wire.WriteError(w, f, e)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -26,8 +27,8 @@ type verifier struct {
 	parser *jwt.Parser
 }
 
-func newVerifier(cfg JWTConfig) (*verifier, error) {
-	keys, err := newKeySet(cfg)
+func newVerifier(cfg JWTConfig, log zerolog.Logger) (*verifier, error) {
+	keys, err := newKeySet(cfg, log)
 	if err != nil {
 		return nil, err
 	}

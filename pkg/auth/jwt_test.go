@@ -200,7 +200,7 @@ func TestKeysBelongToAlgorithms(t *testing.T) {
 		"a private key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 	} {
 		if name == "no set" || name == "empty" || name == "off the curve" {
-			_, err = parseJWKS([]byte(text))
+			_, err = parseSet([]byte(text))
 		} else {
 			_, err = parsePEM([]byte(text))
 		}
@@ -321,5 +321,33 @@ func TestKeyFileIsReadAgain(t *testing.T) {
 	}
 	if err := a.reload(); err == nil || !holds(second) {
 		t.Fatalf("a file that is gone ended what held: %v", err)
+	}
+}
+
+// One key that is not taken here does not keep the others of its set from being taken, and is named in the log.
+func TestKeysThatArePassedOver(t *testing.T) {
+	held := ecPair(t)
+	short := base64.RawURLEncoding.EncodeToString(rsaPair(t, 1024).N.Bytes())
+	for _, other := range []string{
+		`{"kty":"EC","kid":"x","crv":"secp256k1","x":"AA","y":"AA"}`, `{"kty":"OKP","kid":"x","crv":"Ed448","x":"AA"}`, `{"kty":"oct","kid":"x","k":"AA"}`,
+		`{"kty":"RSA","kid":"x","n":"` + short + `","e":"AQAB"}`,
+	} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		write(t, path, strings.Replace(jwksOf(t, held.Public()), "[", "["+other+",", 1))
+		var log strings.Builder
+		a, err := New(jwtConfig("", path), zerolog.New(&log))
+		if err != nil {
+			t.Errorf("with %s: %v", other, err)
+			continue
+		}
+		if _, refused := a.jwt.verify(t.Context(), signed(t, jwt.SigningMethodES256, held, "a", claimsWith(nil))); refused != nil {
+			t.Errorf("with %s: %v", other, refused)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "key 1: ") {
+			t.Errorf("with %s: the log says nothing of it: %s", other, log.String())
+		}
 	}
 }

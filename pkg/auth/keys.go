@@ -17,9 +17,12 @@ import (
 	"math/big"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -48,10 +51,12 @@ type keySet struct {
 	refresh   time.Duration
 	client    *http.Client
 	now       func() time.Time
+	log       zerolog.Logger
 
 	mu      sync.Mutex
 	keys    []verifyKey
 	text    string    // of the file that they are from
+	told    []string  // which were passed over when that was last logged
 	fetched time.Time // when they were read from url
 
 	fetching sync.Mutex // held while the set is fetched, and for these:
@@ -61,8 +66,8 @@ type keySet struct {
 
 // newKeySet reads the keys of a file. Those of an address are fetched when they are needed, since who serves them may start
 // later than Engram.
-func newKeySet(cfg JWTConfig) (*keySet, error) {
-	s := &keySet{path: cfg.Keys, refresh: cfg.Refresh, now: time.Now}
+func newKeySet(cfg JWTConfig, log zerolog.Logger) (*keySet, error) {
+	s := &keySet{path: cfg.Keys, refresh: cfg.Refresh, now: time.Now, log: log}
 	switch {
 	case strings.Contains(cfg.JWKS, "://"):
 		s.url = cfg.JWKS
@@ -97,8 +102,9 @@ func (s *keySet) reload() (changed bool, err error) {
 		return false, nil
 	}
 	var keys []verifyKey
+	var skipped []string
 	if len(text) > 0 && text[0] == '{' {
-		keys, err = parseJWKS(text)
+		keys, skipped, err = parseJWKS(text)
 	} else {
 		keys, err = parsePEM(text)
 	}
@@ -106,6 +112,7 @@ func (s *keySet) reload() (changed bool, err error) {
 		return false, fmt.Errorf("the keys of JSON web tokens in %s: %w", s.path, err)
 	}
 	s.keys, s.text = keys, string(text)
+	s.tell(skipped)
 	return true, nil
 }
 
@@ -196,14 +203,23 @@ func (s *keySet) fetch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fetching %s: %w", s.url, err)
 	}
-	keys, err := parseJWKS(text)
+	keys, skipped, err := parseJWKS(text)
 	if err != nil {
 		return fmt.Errorf("the key set of %s: %w", s.url, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys, s.fetched = keys, s.now()
+	s.tell(skipped)
 	return nil
+}
+
+// tell logs which keys were passed over, where they are others than before. The caller holds mu.
+func (s *keySet) tell(skipped []string) {
+	if len(skipped) > 0 && !slices.Equal(skipped, s.told) {
+		s.log.Warn().Strs("keys", skipped).Msg("passed over keys of JSON web tokens that are not taken here")
+	}
+	s.told = skipped
 }
 
 // parsePEM reads public keys and certificates. A private key is refused: it has no business on this machine.
@@ -242,24 +258,23 @@ func parsePEM(text []byte) (keys []verifyKey, err error) {
 	return keys, nil
 }
 
-// parseJWKS reads a key set of RFC 7517. Keys for encryption, and those of kinds that are not known, are passed over.
-func parseJWKS(text []byte) ([]verifyKey, error) {
+// parseJWKS reads a key set of RFC 7517. Keys for encryption, and those of kinds, curves and sizes that are not taken, are passed over:
+// skipped says why, for the log.
+func parseJWKS(text []byte) (keys []verifyKey, skipped []string, err error) {
 	if len(text) > maxKeyFile {
-		return nil, fmt.Errorf("there are more than %d bytes", maxKeyFile)
+		return nil, nil, fmt.Errorf("there are more than %d bytes", maxKeyFile)
 	}
 	var set struct {
 		Keys []struct {
 			Kty, Kid, Use, Alg, Crv, N, E, X, Y string
-			Ops                                 []string `json:"key_ops"`
 		} `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, errors.New("it is not the JSON of a key set")
+		return nil, nil, errors.New("it is not the JSON of a key set")
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("there are more than %d keys", maxKeys)
+		return nil, nil, fmt.Errorf("there are more than %d keys", maxKeys)
 	}
-	var keys []verifyKey
 	for i, k := range set.Keys {
 		if k.Use != "" && k.Use != "sig" {
 			continue
@@ -272,27 +287,43 @@ func parseJWKS(text []byte) ([]verifyKey, error) {
 		case "EC":
 			key, err = ecKey(k.Crv, k.X, k.Y)
 		case "OKP":
-			var x []byte
-			if x, err = base64.RawURLEncoding.DecodeString(k.X); err == nil && k.Crv == "Ed25519" && len(x) == ed25519.PublicKeySize {
-				key = ed25519.PublicKey(x)
-			} else if k.Crv != "Ed25519" {
-				continue
-			}
+			key, err = edKey(k.Crv, k.X)
 		default:
-			continue
+			err = unfit("its kty is not known")
 		}
 		if err == nil {
 			err = checkKey(key)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		var no unfit
+		switch {
+		case errors.As(err, &no):
+			skipped = append(skipped, fmt.Sprintf("key %d: %v", i+1, no))
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
 		keys = append(keys, verifyKey{id: k.Kid, algorithm: k.Alg, key: key})
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("there is no key for signatures in it")
+		return nil, nil, fmt.Errorf("there is no key for signatures in it that is taken here; passed over: %q", skipped)
 	}
-	return keys, nil
+	return keys, skipped, nil
+}
+
+// unfit is why a key is not taken that another verifier may take.
+type unfit string
+
+func (u unfit) Error() string { return string(u) }
+
+func edKey(crv, x string) (crypto.PublicKey, error) {
+	if crv != "Ed25519" {
+		return nil, unfit("its curve is not known")
+	}
+	b, err := base64.RawURLEncoding.DecodeString(x)
+	if err != nil || len(b) != ed25519.PublicKeySize {
+		return nil, errors.New("its x is not base64 of the size of its curve")
+	}
+	return ed25519.PublicKey(b), nil
 }
 
 func rsaKey(n, e string) (crypto.PublicKey, error) {
@@ -310,7 +341,7 @@ func rsaKey(n, e string) (crypto.PublicKey, error) {
 func ecKey(crv, x, y string) (crypto.PublicKey, error) {
 	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[crv]
 	if !ok {
-		return nil, errors.New("its curve is not known")
+		return nil, unfit("its curve is not known")
 	}
 	xb, errX := base64.RawURLEncoding.DecodeString(x)
 	yb, errY := base64.RawURLEncoding.DecodeString(y)
@@ -329,8 +360,11 @@ func ecKey(crv, x, y string) (crypto.PublicKey, error) {
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA || k.E < 3 || k.E%2 == 0 {
-			return fmt.Errorf("an RSA key has %d bits; it can have %d to %d, with an odd exponent", bits, minRSA, maxRSA)
+		if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA {
+			return unfit(fmt.Sprintf("an RSA key has %d bits; it can have %d to %d", bits, minRSA, maxRSA))
+		}
+		if k.E < 3 || k.E%2 == 0 {
+			return errors.New("the exponent of an RSA key is odd, and 3 or more")
 		}
 		return nil
 	case *ecdsa.PublicKey:

@@ -11,16 +11,16 @@ import (
 )
 
 // unhurried bounds how long a client may take to send a body and to take an answer, without a bound on how long a request
-// or a stream goes on.
+// or a stream goes on. A handler of streams that have timeouts of their own takes the one for reading away.
 func unhurried(cfg ServerConfig, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		answer := &answering{ResponseWriter: w, rc: rc, timeout: cfg.WriteTimeout}
-		if kind := bodyKind(r); kind != ownStream && r.Body != nil && r.Body != http.NoBody {
+		if r.Body != nil && r.Body != http.NoBody {
 			// A server that cannot set it, as in tests, does without.
 			_ = rc.SetReadDeadline(time.Now().Add(cfg.ReadTimeout))
 			body := &reading{ReadCloser: r.Body, rc: rc}
-			if kind == lines {
+			if ofLines(r) {
 				body.timeout = cfg.ReadTimeout
 			}
 			r.Body = body
@@ -31,22 +31,11 @@ func unhurried(cfg ServerConfig, next http.Handler) http.Handler {
 	})
 }
 
-// The kinds of bodies.
-const (
-	whole     = iota // is there as a whole before it is looked at
-	lines            // goes on for as long as it comes
-	ownStream        // of a protocol that has timeouts of its own
-)
-
-func bodyKind(r *http.Request) int {
+// ofLines tells a body that goes on for as long as it comes from one that is there as a whole before it is looked at. Where no
+// lines are taken, a content type makes none of it.
+func ofLines(r *http.Request) bool {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case r.Header.Get("Upgrade") != "", err == nil && (strings.HasPrefix(media, "application/grpc") || strings.HasPrefix(media, "application/connect+")):
-		return ownStream
-	case err == nil && media == wire.TypeNDJSON:
-		return lines
-	}
-	return whole
+	return err == nil && media == wire.TypeNDJSON && strings.HasSuffix(r.URL.Path, "/observations")
 }
 
 // reading is a body. At its end the time for it is over, too: what reads the connection from then on only waits for

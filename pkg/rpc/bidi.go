@@ -55,10 +55,13 @@ func (b *bidi) readUntil(t time.Time) {
 // controlKey is the key of the ResponseController in a request's context.
 type controlKey struct{}
 
-// controlled lets a handler of Connect end a read of its request's body.
+// controlled lets a handler of Connect end a read of its request's body, which goes on for as long as the session lets it:
+// the time that the server gives a body does not count.
 func controlled(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), controlKey{}, http.NewResponseController(w))))
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Time{}) // where a connection has none, there is none to take away
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), controlKey{}, control)))
 	})
 }
 

@@ -6,27 +6,10 @@ import (
 	"net/http"
 
 	"connectrpc.com/connect"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/wire"
 )
-
-// fail returns a refusal as gRPC and Connect tell it: its code and message, the Error of the contract as a detail, and
-// when to come back as a google.rpc.RetryInfo.
-func fail(e *wire.Error) error {
-	out := connect.NewError(connect.Code(e.GRPC()), errors.New(e.Message))
-	if d, err := connect.NewErrorDetail(e.Proto()); err == nil {
-		out.AddDetail(d)
-	}
-	if e.RetryAfter > 0 {
-		if d, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)}); err == nil {
-			out.AddDetail(d)
-		}
-	}
-	return out
-}
 
 // Refusal returns the error that a server of this contract has told a client of gRPC or Connect; one that does not come
 // from there becomes wire.CodeUnavailable or wire.CodeInternal.
@@ -73,7 +56,7 @@ func options() []connect.HandlerOption {
 		}),
 		connect.WithCodec(binary{}), connect.WithCodec(text{"json"}), connect.WithCodec(text{"json; charset=utf-8"}),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, p any) error {
-			return fail(wire.Errorf(wire.CodeInternal, "", "%s failed: %v", spec.Procedure, p))
+			return wire.Errorf(wire.CodeInternal, "", "%s failed: %v", spec.Procedure, p).Connect()
 		}),
 	}
 }

@@ -41,7 +41,8 @@ func StreamRoute(sessions *session.Manager) openapi.Route {
 // MountIngest serves IngestService.
 func MountIngest(mux *http.ServeMux, ingest Ingest, sessions *session.Manager) {
 	path, handler := engramv1connect.NewIngestServiceHandler(&ingestService{ingest, sessions}, options()...)
-	mux.Handle(path, controlled(handler))
+	mux.Handle(path, handler)
+	mux.Handle(engramv1connect.IngestServiceObserveStreamProcedure, controlled(handler))
 }
 
 type ingestService struct {
@@ -62,28 +63,28 @@ func (s *ingestService) Observe(ctx context.Context, req *connect.Request[api.Ob
 	}
 	named[0] = space
 	if denied := auth.Require(ctx, auth.Observe, named...); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.ingest.ObserveWait(ctx, space, req.Msg))
 }
 
 func (s *ingestService) Forget(ctx context.Context, req *connect.Request[api.ForgetRequest]) (*connect.Response[api.ForgetResponse], error) {
 	if denied := auth.Require(ctx, auth.Forget, req.Msg.GetSpace()); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.ingest.Forget(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *ingestService) Define(ctx context.Context, req *connect.Request[api.DefineRequest]) (*connect.Response[api.DefineResponse], error) {
 	if denied := auth.Require(ctx, auth.Admin, req.Msg.GetSpace()); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.ingest.Define(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *ingestService) ObserveStream(ctx context.Context, stream *connect.BidiStream[api.ObserveStreamRequest, api.ObserveStreamResponse]) error {
 	if err := s.sessions.Serve(ctx, &bidi{stream, controlOf(ctx)}); err != nil {
-		return fail(err)
+		return err.Connect()
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func (s *ingestService) ObserveStream(ctx context.Context, stream *connect.BidiS
 // answer is what a call of the core gave, as Connect takes it.
 func answer[M any](m *M, err *wire.Error) (*connect.Response[M], error) {
 	if err != nil {
-		return nil, fail(err)
+		return nil, err.Connect()
 	}
 	return connect.NewResponse(m), nil
 }

@@ -75,7 +75,7 @@ func (s *recallService) RecallStream(ctx context.Context, req *connect.Request[a
 		}
 		resp, err := s.recall(ctx, one)
 		if err != nil {
-			return fail(err)
+			return err.Connect()
 		}
 		if size > 0 {
 			return sendPages(stream, resp, asked, size)
@@ -105,14 +105,14 @@ func sendPages(stream *connect.ServerStream[api.RecallStreamResponse], resp *api
 
 func (s *recallService) Get(ctx context.Context, req *connect.Request[api.GetRequest]) (*connect.Response[api.GetResponse], error) {
 	if denied := auth.Require(ctx, auth.Recall, req.Msg.GetSpace()); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.reads.Get(ctx, req.Msg.GetSpace(), req.Msg))
 }
 
 func (s *recallService) List(ctx context.Context, req *connect.Request[api.ListRequest]) (*connect.Response[api.ListResponse], error) {
 	if denied := auth.Require(ctx, auth.Recall, req.Msg.GetSpace()); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.reads.List(ctx, req.Msg.GetSpace(), req.Msg))
 }
@@ -120,10 +120,10 @@ func (s *recallService) List(ctx context.Context, req *connect.Request[api.ListR
 func (s *recallService) Spaces(ctx context.Context, req *connect.Request[api.SpacesRequest]) (*connect.Response[api.SpacesResponse], error) {
 	only, p := req.Msg.GetSpace(), auth.FromContext(ctx)
 	if denied := auth.Require(ctx, auth.Recall); only == "" && denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	if only != "" && (p == nil || !p.Sees(only)) {
-		return nil, fail(p.May(auth.Recall, only))
+		return nil, p.May(auth.Recall, only).Connect()
 	}
 	resp, err := s.reads.Spaces(ctx, only)
 	if err == nil {
@@ -134,7 +134,7 @@ func (s *recallService) Spaces(ctx context.Context, req *connect.Request[api.Spa
 
 func (s *recallService) Compact(ctx context.Context, req *connect.Request[api.CompactRequest]) (*connect.Response[api.CompactResponse], error) {
 	if denied := auth.Require(ctx, auth.Admin, req.Msg.GetSpace()); denied != nil {
-		return nil, fail(denied)
+		return nil, denied.Connect()
 	}
 	return answer(s.reads.Compact(ctx, req.Msg.GetSpace(), req.Msg))
 }

@@ -1,6 +1,13 @@
 package wire
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+
+	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
 
 // The code of an error on the transports that have codes of their own. They follow from its status, so that a new code of
 // the contract has them without a word here.
@@ -22,6 +29,21 @@ func (e *Error) GRPC() uint32 {
 		return c
 	}
 	return unknownGRPC
+}
+
+// Connect returns the error as gRPC and Connect tell it: its code and message, the Error of the contract as a detail, and when
+// to come back as a google.rpc.RetryInfo.
+func (e *Error) Connect() *connect.Error {
+	out := connect.NewError(connect.Code(e.GRPC()), errors.New(e.Message))
+	if d, err := connect.NewErrorDetail(e.Proto()); err == nil {
+		out.AddDetail(d)
+	}
+	if e.RetryAfter > 0 {
+		if d, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)}); err == nil {
+			out.AddDetail(d)
+		}
+	}
+	return out
 }
 
 // closeBase is where the codes begin that WebSocket leaves to applications.
