@@ -325,6 +325,7 @@ func TestSearcherIsUsedAgain(t *testing.T) {
 // Of candidates, one is chosen that is nearer to the row than to any that was chosen before, and no other is left out.
 func TestChoose(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 11))
+	s := NewSearcher()
 	for range 300 {
 		p := scattered(rng, 41, 3)
 		if rng.IntN(2) == 0 {
@@ -341,9 +342,9 @@ func TestChoose(t *testing.T) {
 		for row := range uint32(rng.IntN(40)) {
 			candidates = append(candidates, Candidate{distance(40, row), row})
 		}
-		SortByDistance(candidates)
+		s.SortByDistance(candidates)
 		m := 1 + rng.IntN(12)
-		chosen := slices.Clone(NewSearcher().choose(p, candidates, m))
+		chosen := slices.Clone(s.choose(p, candidates, m))
 		var want []Candidate
 		for _, c := range candidates {
 			apart := true

@@ -1,7 +1,6 @@
 package hnsw
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -23,6 +22,7 @@ type Searcher struct {
 	pool    []Candidate
 	left    []Candidate
 	chosen  []Candidate
+	keys    []uint64
 	row     Query // that is inserted, or whose list is pruned
 	pick    Query
 }
@@ -103,17 +103,35 @@ func (g *Graph) refine(s *Searcher, q *Query) {
 	for i, d := range dist {
 		s.pool[i].Distance = d
 	}
-	SortByDistance(s.pool)
+	s.SortByDistance(s.pool)
 }
 
-// SortByDistance sorts candidates, nearest first, equal ones by row.
-func SortByDistance(c []Candidate) {
-	slices.SortFunc(c, func(a, b Candidate) int {
-		if a.Distance != b.Distance {
-			return cmp.Compare(a.Distance, b.Distance)
-		}
-		return cmp.Compare(a.Row, b.Row)
-	})
+// SortByDistance sorts candidates, nearest first, equal ones by row: as whole numbers, which takes a third of the time of a
+// function that compares them.
+func (s *Searcher) SortByDistance(c []Candidate) {
+	if cap(s.keys) < len(c) {
+		s.keys = make([]uint64, len(c))
+	}
+	keys := s.keys[:len(c)]
+	for i, x := range c {
+		keys[i] = uint64(ordered(x.Distance))<<32 | uint64(x.Row)
+	}
+	slices.Sort(keys)
+	for i, k := range keys {
+		c[i] = Candidate{Distance: disordered(uint32(k >> 32)), Row: uint32(k)}
+	}
+}
+
+// ordered turns a number into a whole one of the same order: a negative one, whose bits grow with its amount, is inverted, and
+// the others come behind. There is one zero.
+func ordered(x float32) uint32 {
+	b := math.Float32bits(x + 0)
+	return b ^ (uint32(int32(b)>>31) | 1<<31)
+}
+
+// disordered is the inverse of ordered.
+func disordered(b uint32) float32 {
+	return math.Float32frombits(b ^ (uint32(^int32(b)>>31) | 1<<31))
 }
 
 // one returns the estimate of one row.
@@ -156,10 +174,10 @@ func (g *Graph) descend(s *Searcher, q *Query, row uint32, d float32, level int,
 	}
 }
 
-// together is how many rows are compared at once as a rule: the lists of so many candidates are followed. Comparing few at
-// a time would leave the memory idle, and following many candidates before anything is known of the first looks at rows
-// that are of no use.
-const together = 16
+// together is how many rows are compared at once at least: the lists of so many candidates are followed. Comparing few at a
+// time would leave the memory idle, and following many candidates before anything is known of the first looks at rows that
+// are of no use.
+const together = 32
 
 // manyVisits times ef, and a sixteenth of the graph, is how many rows a search compares before it gives up, when most of
 // those that it meets are hidden.

@@ -110,6 +110,18 @@ func (c *codec) load(dst []float32, enc rows.Encoding, stored []byte) ([]float32
 	return dst, nil
 }
 
+// view returns a stored vector: as it stands there, where it can be used so, and otherwise in the memory of buf.
+func (c *codec) view(buf *[]float32, enc rows.Encoding, stored []byte) (v []float32, err error) {
+	p := unsafe.Pointer(unsafe.SliceData(stored))
+	if enc == rows.F32 && littleEndian && uintptr(p)%4 == 0 && len(stored) == 4*c.dim {
+		return unsafe.Slice((*float32)(p), c.dim), nil
+	}
+	if v, err = c.load(*buf, enc, stored); err == nil {
+		*buf = v
+	}
+	return v, err
+}
+
 // tailInfo goes with an int8 code: an element is about code·scale, and norm is the squared length of the vector.
 type tailInfo struct{ scale, norm float32 }
 

@@ -88,7 +88,7 @@ func (x *coderIndex) search(s *searcher, q *query, k, ef int, hide func(uint32) 
 			offer(row)
 		}
 	}
-	hnsw.SortByDistance(found)
+	s.graph.SortByDistance(found)
 	return found, compared
 }
 

@@ -44,6 +44,7 @@ type searcher struct {
 	// kept are the records of candidates, each in a buffer of its own, which is used again by the next search.
 	kept    []keptRecord
 	passing keptRecord // when there are enough of them
+	best    []scored   // candidates of the graph
 }
 
 type keptRecord struct {
@@ -59,6 +60,17 @@ func (w *searcher) room(n int) {
 	if cap(w.ids) < n {
 		w.ids, w.dist, w.scratch = make([]uint32, n), make([]float32, n), make([]int32, n)
 	}
+}
+
+// copy keeps a record, its vector included where that is wanted.
+func (k *keptRecord) copy(rec rows.Record, vector bool) {
+	if !vector {
+		rec.Vector = nil
+	}
+	id, body := len(rec.ID), len(rec.ID)+len(rec.Body)
+	k.buf = append(append(append(k.buf[:0], rec.ID...), rec.Body...), rec.Vector...)
+	rec.ID, rec.Body, rec.Vector = k.buf[:id:id], k.buf[id:body:body], k.buf[body:]
+	k.rec = rec
 }
 
 // keep returns a place for one more record.

@@ -10,24 +10,54 @@ import (
 )
 
 // read returns the record of a row, in buf, which it may replace.
-func (s *Shard) read(g *generation, row uint32, buf []byte) (rows.Record, []byte, error) {
+func (s *Shard) read(g *generation, row uint32, buf []byte) (rec rows.Record, grown []byte, err error) {
+	err = g.follow(row, func(ref rows.Ref) error {
+		rec, buf, err = s.log.Read(ref, buf)
+		if err == nil {
+			err = g.verify(row, ref, rec.Sequence)
+		}
+		return err
+	})
+	return rec, buf, err
+}
+
+// visit calls visit with the record of a row, which is valid until it returns, and returns the buffer for the next call.
+func (s *Shard) visit(g *generation, row uint32, buf []byte, visit func(rows.Record) error) ([]byte, error) {
+	err := g.follow(row, func(ref rows.Ref) (err error) {
+		buf, err = s.log.Visit(ref, buf, func(rec rows.Record) error {
+			if err := g.verify(row, ref, rec.Sequence); err != nil {
+				return err
+			}
+			return visit(rec)
+		})
+		return err
+	})
+	return buf, err
+}
+
+// follow calls read with where the record of a row is, again as long as it has moved meanwhile.
+func (g *generation) follow(row uint32, read func(rows.Ref) error) error {
 	m := g.meta.at(row)
 	for {
 		ref := rows.Ref(m.ref.Load())
 		if ref == 0 {
-			return rows.Record{}, buf, errMovedOn // reclaimed since the row was seen to be there
+			return errMovedOn // reclaimed since the row was seen to be there
 		}
-		rec, buf, err := s.log.Read(ref, buf)
-		switch {
-		case errors.Is(err, rows.ErrMoved) && rows.Ref(m.ref.Load()) != ref:
-			continue
-		case errors.Is(err, rows.ErrMoved):
-			return rec, buf, errMovedOn // in a generation that has been replaced
-		case err == nil && rec.Sequence != m.sequence:
-			err = fmt.Errorf("%w: the record at %v is of sequence %d, and should be of %d", ErrCorrupt, ref, rec.Sequence, m.sequence)
+		switch err := read(ref); {
+		case !errors.Is(err, rows.ErrMoved):
+			return err
+		case rows.Ref(m.ref.Load()) == ref:
+			return errMovedOn // in a generation that has been replaced
 		}
-		return rec, buf, err
 	}
+}
+
+// verify tells whether a record is the one of a row.
+func (g *generation) verify(row uint32, ref rows.Ref, sequence uint64) error {
+	if want := g.meta.at(row).sequence; sequence != want {
+		return fmt.Errorf("%w: the record at %v is of sequence %d, and should be of %d", ErrCorrupt, ref, sequence, want)
+	}
+	return nil
 }
 
 // load returns what a row has, in memory of its own.

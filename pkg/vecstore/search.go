@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/engram-memory/engram/pkg/hnsw"
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/rows"
 	"github.com/engram-memory/engram/pkg/vector"
@@ -273,14 +274,16 @@ func (p *pursuit) rate(row uint32) (float32, error) {
 		return 0, err
 	}
 	var err error
-	if k.rec, k.buf, err = p.s.read(p.view.g, row, k.buf); err != nil {
-		return 0, err
-	}
-	if p.w.vector, err = p.sp.codec.load(p.w.vector, k.rec.Encoding, k.rec.Vector); err != nil {
-		return 0, err
-	}
-	k.row, k.score = row, p.sp.codec.score(p.query, p.w.vector)
-	return k.score, nil
+	p.w.read, err = p.s.visit(p.view.g, row, p.w.read, func(rec rows.Record) error {
+		v, err := p.sp.codec.view(&p.w.vector, rec.Encoding, rec.Vector)
+		if err != nil {
+			return err
+		}
+		k.row, k.score = row, p.sp.codec.score(p.query, v)
+		k.copy(rec, !p.q.OmitVectors)
+		return nil
+	})
+	return k.score, err
 }
 
 // maxKept is how many records a search keeps; those of more candidates are read again when they are hits.
@@ -333,34 +336,23 @@ func (p *pursuit) nearest() (Result, error) {
 		// Too few rows hold for a graph, or some cannot be reached.
 		return p.exact(p.everything())
 	}
-	best := NewTopK(shortlist, float32(math.Inf(-1)))
-	for _, c := range found[:min(shortlist, len(found))] {
+	for _, c := range found[:min(want+2, len(found))] {
 		vector.Prefetch(unsafe.Pointer(p.view.g.meta.at(c.Row)))
 	}
-	for _, c := range found {
-		if c.Row < p.linked { // what was linked meanwhile is scanned below
-			best.Offer(c.Row, -c.Distance)
-		}
-	}
-	ok := p.scan(p.linked, p.high, func(first uint32, d []float32, _ []tailInfo) {
-		for i, x := range d {
-			if row := first + uint32(i); best.Wants(-x) && p.visible(row) {
-				best.Offer(row, -x)
-			}
-		}
-	})
+	candidates, ok := p.merge(found, shortlist)
 	if !ok {
 		return Result{}, errMovedOn
 	}
 	final := NewTopK(want, p.q.MinScore)
-	candidates := best.sorted()
+	ahead := 0
 	for i, c := range candidates {
-		if i == 0 {
-			p.expect(candidates, 0)
-			p.expect(candidates, 1)
+		for ; ahead < min(i+3, len(candidates)); ahead++ {
+			// What is refused now is not wanted later either.
+			if p.contends(final, candidates[ahead]) {
+				p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(candidates[ahead].row).ref.Load()))
+			}
 		}
-		p.expect(candidates, i+2)
-		if !final.Wants(p.sp.codec.asScore(p.query, -c.score)+p.margin(c.row)) || !p.visible(c.row) {
+		if !p.contends(final, c) || !p.visible(c.row) {
 			continue
 		}
 		score, err := p.rate(c.row)
@@ -373,11 +365,44 @@ func (p *pursuit) nearest() (Result, error) {
 	return Result{Rows: hits, Searched: compared + int(p.high-p.linked)}, err
 }
 
-// expect has the record of a candidate brought to the cache, as far as it is in memory.
-func (p *pursuit) expect(candidates []scored, i int) {
-	if i < len(candidates) {
-		p.s.log.Prefetch(rows.Ref(p.view.g.meta.at(candidates[i].row).ref.Load()))
+// merge returns the best of what the graph has found, nearest first, and of the tail, by their codes; false when rows have
+// moved on.
+func (p *pursuit) merge(found []hnsw.Candidate, shortlist int) ([]scored, bool) {
+	if p.linked == p.high {
+		return p.foremost(found, shortlist), true
 	}
+	best := NewTopK(shortlist, float32(math.Inf(-1)))
+	for _, c := range p.foremost(found, shortlist) {
+		best.Offer(c.row, c.score)
+	}
+	ok := p.scan(p.linked, p.high, func(first uint32, d []float32, _ []tailInfo) {
+		for i, x := range d {
+			if row := first + uint32(i); best.Wants(-x) && p.visible(row) {
+				best.Offer(row, -x)
+			}
+		}
+	})
+	return best.sorted(), ok
+}
+
+// foremost returns the first candidates that were linked when the search began: the others are scanned.
+func (p *pursuit) foremost(found []hnsw.Candidate, shortlist int) []scored {
+	best := p.w.best[:0]
+	for _, c := range found {
+		if len(best) == shortlist {
+			break
+		}
+		if c.Row < p.linked {
+			best = append(best, scored{row: c.Row, score: -c.Distance})
+		}
+	}
+	p.w.best = best
+	return best
+}
+
+// contends tells whether the score of a candidate may be one of the best.
+func (p *pursuit) contends(best *TopK, c scored) bool {
+	return best.Wants(p.sp.codec.asScore(p.query, -c.score) + p.margin(c.row))
 }
 
 // margin is by how much the score of a candidate may be better than its distance says.

@@ -18,7 +18,7 @@ TEXT ·prefetchAll(SB), NOSPLIT, $0-16
 line:
 	CMPQ       AX, CX
 	JGE        done
-	PREFETCHT0 (AX)
+	PREFETCHT1 (AX)
 	ADDQ       $64, AX
 	JMP        line
 

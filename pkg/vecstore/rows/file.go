@@ -87,17 +87,47 @@ func (f *file) read(r Ref, buf []byte) (Record, []byte, error) {
 		return Record{}, buf, fmt.Errorf("reading a record of %s at %d: %w", f.segPath(), r.Offset(), err)
 	}
 	// What is behind the record in the buffer takes what was compressed.
-	rec, length, grown, err := parseRecord(buf[:n:n], buf[n:])
-	if err == errTorn || err == nil && length != n {
-		return Record{}, buf, fmt.Errorf("%w: the record of %s at %d does not match its checksum", ErrCorrupt, f.segPath(), r.Offset())
-	}
-	if err != nil {
-		return Record{}, buf, fmt.Errorf("the record of %s at %d: %w", f.segPath(), r.Offset(), err)
-	}
+	rec, grown, err := f.check(r, buf[:n:n], buf[n:])
 	if cap(grown) > cap(buf)-n {
 		buf = make([]byte, n+cap(grown)) // for the next one; this record has its memory
 	}
-	return rec, buf, nil
+	return rec, buf, err
+}
+
+// check returns the record that b is, checked. It points into b or, where it was compressed, into scratch, which is returned as
+// it has become.
+func (f *file) check(r Ref, b, scratch []byte) (Record, []byte, error) {
+	rec, length, scratch, err := parseRecord(b, scratch)
+	switch {
+	case err == errTorn || err == nil && length != len(b):
+		err = fmt.Errorf("%w: the record of %s at %d does not match its checksum", ErrCorrupt, f.segPath(), r.Offset())
+	case err != nil:
+		err = fmt.Errorf("the record of %s at %d: %w", f.segPath(), r.Offset(), err)
+	}
+	return rec, scratch, err
+}
+
+// visit calls visit with a checked record where it stands, if that is in mapped memory, and otherwise in buf.
+func (f *file) visit(r Ref, buf []byte, visit func(Record) error) ([]byte, error) {
+	if m, b := f.windows.hold(f.seg, r.Length(), r.Offset()); m != nil {
+		defer m.release(f.windows.maps)
+		err := vfs.Guard(func() error {
+			rec, scratch, err := f.check(r, b, buf)
+			if buf = scratch; err != nil {
+				return err
+			}
+			return visit(rec)
+		})
+		if !errors.Is(err, vfs.ErrFault) {
+			return buf, err
+		}
+		// Reading the file says why the memory cannot be read.
+	}
+	rec, buf, err := f.read(r, buf)
+	if err != nil {
+		return buf, err
+	}
+	return buf, visit(rec)
 }
 
 // table is which files there are. It is not changed, but replaced.

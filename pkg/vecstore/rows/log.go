@@ -119,6 +119,19 @@ func (l *Log) Read(r Ref, buf []byte) (Record, []byte, error) {
 	return rec, buf, err
 }
 
+// Visit calls visit with the record at a ref, checked, and returns the buffer for the next call, and the error of visit. The
+// record is valid until visit returns: it may stand in mapped memory, so that nothing of it is copied, or in buf. Where a
+// page of that memory cannot be read, the record is read from its file and visited once more. Visit fails as Read does.
+func (l *Log) Visit(r Ref, buf []byte, visit func(Record) error) ([]byte, error) {
+	f, err := l.hold(r.File())
+	if err != nil {
+		return buf, err
+	}
+	buf, err = f.visit(r, buf, visit)
+	_ = f.release() // as in Read
+	return buf, err
+}
+
 // Prefetch has the record at a ref brought to the cache, if its memory is mapped. It does not wait.
 func (l *Log) Prefetch(r Ref) {
 	if t := l.files.Load(); t != nil {

@@ -106,31 +106,41 @@ func (w *windows) grown(length int64) {
 	}
 }
 
-// read copies what is at an offset from mapped memory, if it is in a window that is mapped, or is to be now.
-func (w *windows) read(seg vfs.File, b []byte, offset int64) bool {
+// hold returns n bytes at an offset of mapped memory, if they are in a window that is mapped, or is to be now. The caller
+// releases it, if it is not nil.
+func (w *windows) hold(seg vfs.File, n int, offset int64) (*mapped, []byte) {
 	if w == nil {
-		return false
+		return nil, nil
 	}
 	i, at := offset/w.maps.window, offset%w.maps.window
-	if i >= int64(w.complete.Load()) || at+int64(len(b)) > w.maps.window {
-		return false
+	if i >= int64(w.complete.Load()) || at+int64(n) > w.maps.window {
+		return nil, nil
 	}
 	win := &w.all[i]
 	m := win.mapped.Load()
 	if m == nil {
 		if m = w.enter(win, seg, i); m == nil {
-			return false
+			return nil, nil
 		}
 	}
 	if !m.hold() {
-		return false
+		return nil, nil
 	}
-	defer m.release(w.maps)
 	if now := w.maps.now.Load(); m.used.Load() != now {
 		m.used.Store(now)
 	}
+	return m, m.Bytes()[at:][:n:n]
+}
+
+// read copies what is at an offset from mapped memory, if it is there.
+func (w *windows) read(seg vfs.File, b []byte, offset int64) bool {
+	m, in := w.hold(seg, len(b), offset)
+	if m == nil {
+		return false
+	}
+	defer m.release(w.maps)
 	// Where the memory cannot be read, reading the file says why.
-	return vfs.Guard(func() error { copy(b, m.Bytes()[at:]); return nil }) == nil
+	return vfs.Guard(func() error { copy(b, in); return nil }) == nil
 }
 
 // prefetch has what is at an offset brought to the cache, if it is mapped.

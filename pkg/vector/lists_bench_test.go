@@ -8,13 +8,22 @@ import (
 
 // BenchmarkDotU4List takes lists of 32 rows: the same few (hot), or rows anywhere in a column that no cache holds.
 func BenchmarkDotU4List(b *testing.B) {
+	benchLists(b, U4Width, level.DotU4List)
+}
+
+// BenchmarkDotSketchList takes the same lists.
+func BenchmarkDotSketchList(b *testing.B) {
+	benchLists(b, SketchWidth, level.DotSketchList)
+}
+
+func benchLists(b *testing.B, width func(dim int) int, dot func(l level, q []int8, width int, chunks []*byte, shift uint, stride int, ids []uint32, out []int32)) {
 	const shift, count = 10, 32
 	rng := rand.New(rand.NewPCG(1, 1))
 	out := make([]int32, count)
 	for _, dim := range []int{384, 768, 784} {
 		q := make([]int8, U4QuerySize(dim)) // aligned, as those of callers are
 		copy(q, codes(rng, len(q)))
-		stride := U4Width(dim) + u4Align
+		stride := width(dim) + u4Align
 		for _, rows := range []int{16, 100_000, 1_000_000} {
 			var chunks []*byte
 			lists := make([]uint32, 1<<20)
@@ -23,13 +32,13 @@ func BenchmarkDotU4List(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("dim=%d/rows=%d", dim, rows), func(b *testing.B) {
 				if chunks == nil {
-					chunks = benchU4(rng, rows, shift, stride)
+					chunks = benchRows(rng, rows, shift, stride)
 				}
 				forLevelsBench(b, func(b *testing.B, l level) {
-					b.SetBytes(int64(count * U4Width(dim)))
+					b.SetBytes(int64(count * width(dim)))
 					at := 0
 					for b.Loop() {
-						l.DotU4List(q, U4Width(dim), chunks, shift, stride, lists[at:at+count], out)
+						dot(l, q, width(dim), chunks, shift, stride, lists[at:at+count], out)
 						at = (at + count) % len(lists)
 					}
 					perRow(b, count)
@@ -39,7 +48,7 @@ func BenchmarkDotU4List(b *testing.B) {
 	}
 }
 
-func benchU4(rng *rand.Rand, rows int, shift uint, stride int) []*byte {
+func benchRows(rng *rand.Rand, rows int, shift uint, stride int) []*byte {
 	all := make([]byte, (rows+1<<shift)*stride)
 	for i := range all {
 		all[i] = byte(rng.Uint32())
