@@ -54,8 +54,11 @@ type FairnessReport struct {
 	Alone     QuietReport `json:"alone"`
 	Flooded   QuietReport `json:"beside_a_flood"`
 	HighFlood QuietReport `json:"beside_a_high_flood"`
-	// Ratio is the p99 of being searchable beside a flood over that alone.
-	Ratio      float64 `json:"searchable_p99_ratio"`
+	// Ratio is the p99 of the quiet space's staleness beside a flood over that alone, HighRatio the same beside a flood of high
+	// priority, and LatencyRatio that of being searchable, from sending, beside the former.
+	Ratio        float64 `json:"staleness_p99_ratio"`
+	HighRatio    float64 `json:"staleness_p99_ratio_high"`
+	LatencyRatio float64 `json:"searchable_p99_ratio"`
 	Rate       float64 `json:"rate"`
 	Dim        int     `json:"dim"`
 	GOMAXPROCS int     `json:"gomaxprocs"`
@@ -66,9 +69,11 @@ type QuietReport struct {
 	Sent    int `json:"sent"`
 	Refused int `json:"refused"`
 	Failed  int `json:"failed"`
-	// Accepted and Searchable are from sending to each; every other observation waits to be searchable.
+	// Accepted and Searchable are from sending to the acknowledgement of each, as the producer sees it; Staleness is between the
+	// two, as the gateway says.
 	Accepted      Percentiles `json:"accepted_ms"`
 	Searchable    Percentiles `json:"searchable_ms"`
+	Staleness     Percentiles `json:"staleness_ms"`
 	FloodAccepted float64     `json:"flood_accepted_per_second"`
 	FloodRefused  uint64      `json:"flood_refused"`
 }
@@ -85,7 +90,7 @@ func Fairness(ctx context.Context, cfg FairnessConfig, log zerolog.Logger, progr
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	nc := node.DefaultConfig(dir)
-	nc.NATS, nc.HTTP, nc.Metrics = "", "", ""
+	nc.NATS, nc.HTTP, nc.Metrics = "", "127.0.0.1:0", ""
 	nc.Topology.Shards = 1
 	n, err := node.Start(ctx, nc, log)
 	if err != nil {
@@ -107,8 +112,9 @@ func Fairness(ctx context.Context, cfg FairnessConfig, log zerolog.Logger, progr
 			return rep, err
 		}
 	}
-	if rep.Alone.Searchable.P99 > 0 {
-		rep.Ratio = rep.Flooded.Searchable.P99 / rep.Alone.Searchable.P99
+	if alone := rep.Alone.Staleness.P99; alone > 0 {
+		rep.Ratio, rep.HighRatio = rep.Flooded.Staleness.P99/alone, rep.HighFlood.Staleness.P99/alone
+		rep.LatencyRatio = rep.Flooded.Searchable.P99 / rep.Alone.Searchable.P99
 	}
 	return rep, nil
 }
@@ -129,12 +135,6 @@ func (f *fairness) observation(p api.Priority) *api.Observation {
 func (f *fairness) part(ctx context.Context, flood api.Priority, rep *QuietReport) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	conn, err := f.node.Connect("quiet")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	quiet := client.New(conn.NC)
 	var all sync.WaitGroup
 	if flood != api.Priority_PRIORITY_UNSPECIFIED {
 		own, err := f.node.Connect("flood")
@@ -165,7 +165,7 @@ func (f *fairness) part(ctx context.Context, flood api.Priority, rep *QuietRepor
 			rep.FloodRefused = refused.Load() - ignored
 		}()
 	}
-	return f.quiet(ctx, quiet, rep)
+	return f.quiet(ctx, rep)
 }
 
 // floodPause is after how long the flood tries again. With what it offers then, about as much is refused as a shard sustains
@@ -195,44 +195,121 @@ func (f *fairness) flood(ctx context.Context, c *client.Client, p api.Priority, 
 	}
 }
 
-func (f *fairness) quiet(ctx context.Context, c *client.Client, rep *QuietReport) error {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	var accepted, searchable []float64
+// quiet sends the quiet space's observations at their rate, each in a frame of its own, over a stream whose acknowledgements
+// say when each was accepted and when it became searchable.
+func (f *fairness) quiet(ctx context.Context, rep *QuietReport) (err error) {
+	tr := unencrypted()
+	s := grpcStream(ctx, tr, f.node.HTTPAddr(), tr.CloseIdleConnections)
+	defer s.close()
+	init := &api.StreamInit{Space: "quiet", Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE}
+	opened, err := openSession(s, init)
+	if err != nil {
+		return err
+	}
+	q := &quietStream{rep: rep, next: opened.GetNext(), waiting: map[uint64]*quietTimes{}, ended: make(chan struct{})}
+	var receiver sync.WaitGroup
+	receiver.Go(func() { q.receive(s) })
 	tick := time.NewTicker(time.Duration(float64(time.Second) / f.cfg.Rate))
 	defer tick.Stop()
-	for start := time.Now(); time.Since(start) < f.cfg.Duration; {
+	for start := time.Now(); time.Since(start) < f.cfg.Duration && err == nil; {
 		select {
 		case <-tick.C:
+			err = s.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Observe{Observe: &api.StreamObserve{
+				Sequence: q.send(), Observations: []*api.Observation{f.observation(api.Priority_PRIORITY_NORMAL)},
+			}}})
+		case <-q.ended:
+			err = errors.New("the stream of the quiet space ended")
 		case <-ctx.Done():
-			all.Wait()
-			return context.Cause(ctx)
+			err = context.Cause(ctx)
 		}
-		wait := rep.Sent%2 == 1
-		rep.Sent++
-		all.Go(func() {
-			req := &api.ObserveRequest{Observations: []*api.Observation{f.observation(api.Priority_PRIORITY_NORMAL)}}
-			if wait {
-				req.Acknowledgement = api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE
-			}
-			sent := time.Now()
-			resp, err := c.Observe(ctx, "quiet", req)
-			took := float64(time.Since(sent)) / 1e6
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err != nil && wire.AsError(err).Code == wire.CodeBackpressure:
-				rep.Refused++
-			case err != nil || resp.GetResults()[0].GetError() != nil:
-				rep.Failed++
-			case wait:
-				searchable = append(searchable, took)
-			default:
-				accepted = append(accepted, took)
-			}
-		})
 	}
-	all.Wait()
-	rep.Accepted, rep.Searchable = percentilesOf(accepted), percentilesOf(searchable)
+	if err == nil {
+		// What is under way is acknowledged before the last frame.
+		err = s.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Close{Close: &api.StreamClose{}}})
+	}
+	if err != nil {
+		s.close()
+	}
+	receiver.Wait()
+	if err = errors.Join(err, q.failed); err != nil {
+		return err
+	}
+	rep.Failed = len(q.waiting)
+	rep.Accepted, rep.Searchable, rep.Staleness = percentilesOf(q.accepted), percentilesOf(q.searchable), percentilesOf(q.stale)
 	return nil
+}
+
+// quietStream is the quiet space's stream.
+type quietStream struct {
+	rep   *QuietReport
+	ended chan struct{}
+	// failed is why the stream ended, if the client did not end it.
+	failed error
+
+	mu                          sync.Mutex
+	next                        uint64 // sequence
+	waiting                     map[uint64]*quietTimes
+	accepted, searchable, stale []float64 // milliseconds
+}
+
+// quietTimes are when an observation was sent, by the producer, and accepted, by the gateway.
+type quietTimes struct {
+	sent     time.Time
+	accepted int64
+}
+
+// send notes that the next observation is sent, and returns its sequence.
+func (q *quietStream) send() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rep.Sent++
+	q.waiting[q.next] = &quietTimes{sent: time.Now()}
+	q.next++
+	return q.next - 1
+}
+
+func (q *quietStream) receive(s frames) {
+	defer close(q.ended)
+	for {
+		out, err := s.recv()
+		if err != nil {
+			q.failed = err
+			return
+		}
+		if closed := out.GetClosed(); closed != nil {
+			if e := closed.GetError(); e != nil {
+				q.failed = wire.FromProto(e)
+			}
+			return
+		}
+		q.settle(out, time.Now())
+	}
+}
+
+func (q *quietStream) settle(out *api.ObserveStreamResponse, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if refused := out.GetRefused(); refused != nil {
+		q.rep.Refused++
+		delete(q.waiting, refused.GetSequence())
+		q.next = refused.GetExpected()
+		return
+	}
+	ack := out.GetAck()
+	for i := range ack.GetResults() {
+		sequence := ack.GetSequence() + uint64(i)
+		t := q.waiting[sequence]
+		if t == nil {
+			continue
+		}
+		took := float64(now.Sub(t.sent)) / 1e6
+		if ack.GetLevel() == api.Acknowledgement_ACKNOWLEDGEMENT_ACCEPTED {
+			t.accepted = ack.GetAt()
+			q.accepted = append(q.accepted, took)
+			continue
+		}
+		q.searchable = append(q.searchable, took)
+		q.stale = append(q.stale, float64(max(ack.GetAt()-t.accepted, 0))/1e6)
+		delete(q.waiting, sequence)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/node"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -142,7 +143,7 @@ func SessionClients(ctx context.Context, cfg SessionsConfig, addr string, in io.
 			} else if all[i], err = socketStream(ctx, addr, wire.JSON); err != nil {
 				return err
 			}
-			_, err = openSession(all[i], "demo")
+			_, err = openSession(all[i], &api.StreamInit{Space: "demo"})
 			return err
 		})
 	}

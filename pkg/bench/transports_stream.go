@@ -119,7 +119,7 @@ func overWebSocket(addr string, json bool) transport {
 // overStream opens a session and sends the batches, so many at a time.
 func overStream(s frames, space string, batches [][]*api.Observation, window int) (last event.Position, err error) {
 	defer s.close()
-	if _, err := openSession(s, space); err != nil {
+	if _, err := openSession(s, &api.StreamInit{Space: space}); err != nil {
 		return last, err
 	}
 	places := make(chan struct{}, window)
@@ -174,8 +174,8 @@ func overStream(s frames, space string, batches [][]*api.Observation, window int
 	return last, errors.Join(err, sendErr)
 }
 
-func openSession(s frames, space string) (*api.StreamOpened, error) {
-	if err := s.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: &api.StreamInit{Space: space}}}); err != nil {
+func openSession(s frames, init *api.StreamInit) (*api.StreamOpened, error) {
+	if err := s.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Init{Init: init}}); err != nil {
 		return nil, fmt.Errorf("opening a session: %w", err)
 	}
 	out, err := s.recv()

@@ -37,20 +37,55 @@ func (g *group) leftOut(now time.Time) error {
 	return nil
 }
 
-// batcher appends the groups of one shard to its log, one atomic batch at a time: while one commits, the next one
-// fills. So the order of each space and priority is kept, a lonely observation does not wait for company beyond MaxDelay, and under load
-// the batches grow by themselves to what a commit takes. What waits is taken in turns between the spaces, and high groups go
-// first, though one entry in queue.Weight is normal while both wait: a client that needs an order between its priorities waits for the acknowledgement.
+// writer appends what requests give it to the log of one shard: what has high priority and what has not by a batcher each,
+// so that neither waits for the commit of the other.
+type writer struct{ normal, high *batcher }
+
+func newWriter(js jetstream.JetStream, cfg BatchConfig, state *shardState) *writer {
+	return &writer{normal: newBatcher(js, cfg, state), high: newBatcher(js, cfg, state)}
+}
+
+// submit hands a group over; false after close. The order of a space's groups is kept among those of the same priority alone: a
+// client that needs an order between its priorities waits for the acknowledgement. A stream keeps the order of its requests,
+// whatever their priority.
+func (w *writer) submit(g *group) bool {
+	if g.high && g.dropped == nil {
+		return w.high.submit(g)
+	}
+	return w.normal.submit(g)
+}
+
+// settled waits until what was taken of a space with high priority is in the log or has failed; false after close, or when
+// ctx has ended.
+func (w *writer) settled(ctx context.Context, space string, deadline time.Time) bool {
+	done := make(chan struct{})
+	if !w.high.submit(&group{space: space, high: true, deadline: deadline, done: func([]bus.Outcome) { close(done) }}) {
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *writer) close() {
+	w.high.close()
+	w.normal.close()
+}
+
+// batcher appends groups to the log of a shard, one atomic batch at a time: while one commits, the next one fills. So the
+// order of each space is kept, a lonely observation does not wait for company beyond MaxDelay, and under load the batches
+// grow by themselves to what a commit takes. What waits is taken in turns between the spaces.
 type batcher struct {
 	js    jetstream.JetStream
 	cfg   BatchConfig
 	state *shardState
 
 	mu     sync.Mutex
-	normal *queue.Fair[string, *group]
-	high   *queue.Fair[string, *group]
-	ahead  int // entries that high took since normal had its part
-	count  int
+	queue  *queue.Fair[string, *group]
+	count  int // entries of those that wait
 	most   int // entries of the next batch: what commits have taken decides
 	closed bool
 	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
@@ -60,7 +95,7 @@ type batcher struct {
 func newBatcher(js jetstream.JetStream, cfg BatchConfig, state *shardState) *batcher {
 	b := &batcher{
 		js: js, cfg: cfg, state: state, most: cfg.MaxSize, filled: make(chan struct{}, 1), done: make(chan struct{}),
-		normal: queue.NewFair[string, *group](turnBytes), high: queue.NewFair[string, *group](turnBytes),
+		queue: queue.NewFair[string, *group](turnBytes),
 	}
 	go b.run()
 	return b
@@ -76,15 +111,10 @@ func (b *batcher) submit(g *group) bool {
 		b.mu.Unlock()
 		return false
 	}
-	lane := b.normal
-	// A stream keeps the order of its requests, whatever their priority.
-	if g.high && g.dropped == nil {
-		lane = b.high
-	}
-	lane.Push(g.space, g, g.bytes+len(g.entries)<<10)
-	before := b.count
+	first, before := b.queue.Len() == 0, b.count
+	b.queue.Push(g.space, g, g.bytes+len(g.entries)<<10)
 	b.count += len(g.entries)
-	wake := before == 0 || before < b.most && b.count >= b.most
+	wake := first || before < b.most && b.count >= b.most
 	b.mu.Unlock()
 	if wake {
 		b.signal()
@@ -102,14 +132,14 @@ func (b *batcher) signal() {
 func (b *batcher) run() {
 	defer close(b.done)
 	for {
-		count, most, closed := b.size()
+		empty, full, closed := b.look()
 		switch {
-		case count == 0 && closed:
+		case empty && closed:
 			return
-		case count == 0:
+		case empty:
 			<-b.filled
 			continue
-		case count < most && !closed && b.cfg.MaxDelay > 0:
+		case !full && !closed && b.cfg.MaxDelay > 0:
 			b.fill()
 		}
 		b.publish(b.take())
@@ -125,19 +155,19 @@ func (b *batcher) fill() {
 		case <-timer.C:
 			return
 		case <-b.filled:
-			if count, most, closed := b.size(); count >= most || closed {
+			if _, full, closed := b.look(); full || closed {
 				return
 			}
 		}
 	}
 }
 
-// size returns how many entries wait, and how many the next batch may have.
-func (b *batcher) size() (count, most int, closed bool) {
+// look tells whether nothing waits, and whether the next batch is full.
+func (b *batcher) look() (empty, full, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.most = b.state.batchSize(b.cfg.MaxSize)
-	return b.count, b.most, b.closed
+	return b.queue.Len() == 0, b.count >= b.most, b.closed
 }
 
 // take cuts the next batch: whole groups, at least one.
@@ -147,33 +177,16 @@ func (b *batcher) take() []*group {
 	var batch []*group
 	entries, bytes, most := 0, 0, b.state.batchSize(b.cfg.MaxSize)
 	for {
-		lane := b.lane()
-		g, _, ok := lane.Peek()
+		g, _, ok := b.queue.Peek()
 		if !ok || len(batch) > 0 && (entries+len(g.entries) > most || bytes+g.bytes > b.cfg.MaxBytes) {
 			break
 		}
-		lane.Pop()
-		if lane == b.high {
-			b.ahead = min(b.ahead+len(g.entries), (queue.Weight-1)*bus.MaxAtomicBatch)
-		} else {
-			b.ahead = max(b.ahead-(queue.Weight-1)*len(g.entries), 0)
-		}
+		b.queue.Pop()
 		batch = append(batch, g)
 		entries, bytes = entries+len(g.entries), bytes+g.bytes
 	}
 	b.count -= entries
 	return batch
-}
-
-// lane is the one whose turn it is; mu is held.
-func (b *batcher) lane() *queue.Fair[string, *group] {
-	if b.high.Len() == 0 {
-		return b.normal
-	}
-	if g, _, ok := b.normal.Peek(); ok && b.ahead >= (queue.Weight-1)*len(g.entries) {
-		return b.normal
-	}
-	return b.high
 }
 
 // errExpired is the outcome of a group whose deadline passed before its batch was sent: it is not in the log.
@@ -204,15 +217,15 @@ func (b *batcher) publish(batch []*group) {
 		entries = append(entries, g.entries...)
 		live = append(live, g)
 	}
-	if len(live) == 0 {
-		return
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	start := time.Now()
-	out := bus.PublishAll(ctx, b.js, entries)
-	cancel()
-	if len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 { // a small batch says little of what a commit takes
-		b.state.commits(len(entries), time.Since(start))
+	var out []bus.Outcome
+	if len(entries) > 0 {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		start := time.Now()
+		out = bus.PublishAll(ctx, b.js, entries)
+		cancel()
+		if len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 { // a small batch says little of what a commit takes
+			b.state.commits(len(entries), time.Since(start))
+		}
 	}
 	for _, g := range live {
 		b.settle(g, out[:len(g.entries)])
@@ -221,7 +234,9 @@ func (b *batcher) publish(batch []*group) {
 }
 
 func (b *batcher) settle(g *group, out []bus.Outcome) {
-	b.state.committed(out, g.load)
+	if len(out) > 0 {
+		b.state.committed(out, g.load)
+	}
 	g.done(out)
 }
 

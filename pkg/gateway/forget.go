@@ -131,7 +131,7 @@ func (g *Gateway) markDropped(ctx context.Context, entry *registry.Entry) (*regi
 	return marked, nil
 }
 
-// append writes one event under a write id through the shard's batcher, behind what was taken before it, and waits.
+// append writes one event under a write id to the shard's log, behind what was taken of the space before it, and waits.
 func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.LogEvent, deadline time.Time) (bus.Outcome, *wire.Error) {
 	b, err := proto.Marshal(ev)
 	if err != nil {
@@ -147,9 +147,12 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 		deadline: deadline,
 		done:     func(out []bus.Outcome) { result <- out[0] },
 	}
+	if !g.writers[shard].settled(ctx, space, deadline) {
+		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "what came before it was not written in time, so this was not; send the request again")
+	}
 	// Forgets relieve; they are never refused for lag, only counted.
 	g.shards[shard].take(1, len(b))
-	if !g.batchers[shard].submit(gr) {
+	if !g.writers[shard].submit(gr) {
 		g.shards[shard].release(gr.load)
 		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again")
 	}

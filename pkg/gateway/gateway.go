@@ -36,7 +36,7 @@ type Gateway struct {
 	Options
 
 	shards   []*shardState
-	batchers []*batcher
+	writers  []*writer
 	defining singleflight.Group
 	// memory bounds what is in flight to the log, bodies what is read of requests before that.
 	memory, bodies *budget
@@ -86,7 +86,7 @@ func New(ctx context.Context, opt Options) (*Gateway, error) {
 	g.background.Go(g.broadcast)
 	g.background.Go(g.countStored)
 	for _, s := range g.shards {
-		g.batchers = append(g.batchers, newBatcher(opt.JetStream, opt.Config.Batch, s))
+		g.writers = append(g.writers, newWriter(opt.JetStream, opt.Config.Batch, s))
 	}
 	return g, nil
 }
@@ -111,8 +111,8 @@ const failingFor = 5 * time.Second
 // Close answers what was taken and stops. The transports are stopped before.
 func (g *Gateway) Close() error {
 	g.work.Wait() // requests that still wait for a definition or an embedder: bounded by their deadlines
-	for _, b := range g.batchers {
-		b.close()
+	for _, w := range g.writers {
+		w.close()
 	}
 	err := g.stopProgress()
 	g.cancel()

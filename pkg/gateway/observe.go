@@ -296,7 +296,7 @@ func (r *observing) encode(entry *registry.Entry) {
 		return
 	}
 	gr.done = func(out []bus.Outcome) { r.committed(shard, entry, out) }
-	if !r.g.batchers[shard].submit(gr) {
+	if !r.g.writers[shard].submit(gr) {
 		r.g.shards[shard].release(gr.load)
 		r.refuse(wire.Errorf(wire.CodeUnavailable, "", "this gateway is stopping; send the request again"))
 	}

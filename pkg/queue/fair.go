@@ -77,8 +77,32 @@ func (q *Fair[K, T]) Pop() (v T, ok bool) {
 	if f == nil {
 		return v, false
 	}
+	return q.take(f), true
+}
+
+// freshLooked is how many flows PopFresh looks at.
+const freshLooked = 64
+
+// PopFresh takes the next item of a flow in its first round that want says true of. It is for a consumer that has no room for
+// what Pop would take: what sends little passes by that too.
+func (q *Fair[K, T]) PopFresh(want func(T) bool) (v T, ok bool) {
+	f := q.fresh.head
+	for range freshLooked {
+		switch {
+		case f == nil:
+			return v, false
+		case f.first < len(f.items) && f.items[f.first].cost <= f.deficit && want(f.items[f.first].v):
+			return q.take(f), true
+		}
+		f = f.next
+	}
+	return v, false
+}
+
+// take takes the first item of a flow.
+func (q *Fair[K, T]) take(f *flow[K, T]) T {
 	c := &f.items[f.first]
-	v = c.v
+	v := c.v
 	f.deficit -= c.cost
 	*c = costed[T]{}
 	f.first++
@@ -91,7 +115,7 @@ func (q *Fair[K, T]) Pop() (v T, ok bool) {
 		clear(f.items[n:])
 		f.items, f.first = f.items[:n], 0
 	}
-	return v, true
+	return v
 }
 
 // turn moves to the flow whose turn it is, one that has an item which its deficit pays for; nil when nothing waits.

@@ -122,3 +122,34 @@ func TestFairSmallQuantum(t *testing.T) {
 		t.Errorf("order %v", got)
 	}
 }
+
+// PopFresh takes what PopFresh's caller wants of flows in their first round, and of no other; what it took counts as if Pop had.
+func TestFairPopFresh(t *testing.T) {
+	q := NewFair[string, string](2)
+	for range 10 {
+		q.Push("flood", "f", 1)
+	}
+	q.Pop()
+	q.Pop()
+	q.Pop() // the second round of the flood
+	for _, flow := range []string{"a", "b"} {
+		for i := range 3 {
+			q.Push(flow, fmt.Sprint(flow, i), 1)
+		}
+	}
+	want := func(v string) bool { return v[0] != 'a' }
+	var got []string
+	for {
+		v, ok := q.PopFresh(want)
+		if !ok {
+			break
+		}
+		got = append(got, v)
+	}
+	if !slices.Equal(got, []string{"b0", "b1"}) || q.Len() != 11 {
+		t.Errorf("took %v, and %d are left", got, q.Len())
+	}
+	if rest := popAll(q); !slices.Equal(rest[:2], []string{"a0", "a1"}) || len(rest) != 11 || slices.Index(rest, "b2") < slices.Index(rest, "f") {
+		t.Errorf("then came %v", rest)
+	}
+}

@@ -13,18 +13,25 @@ import (
 type maintainer struct {
 	looked time.Time // of who takes checkpoints, as is
 	cooled time.Time // when windows of the row log were let go last
+	wrote  time.Time // when columns were written back last
+	part   int64     // which part of them that was
 	signal chan time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	failed atomic.Pointer[error]
-	stuck  atomic.Pointer[error] // why windows of the row log could not be let go
+	stuck  atomic.Pointer[error] // why windows of the row log could not be let go, or columns not be written back
 }
 
 const (
 	// coolEvery is how often windows of the row log that were not read are let go. A round of maintenance may take far longer than
 	// they are to stay.
 	coolEvery = 5 * time.Second
+	// The disk is asked every writeBackEvery to write another one of writeBackParts of what has changed in columns: each is
+	// written before the kernel takes it for old, after 30 seconds as a rule, and keeps the disk busy for a second with all of it.
+	// What shares the disk, the streams above all, would wait for that.
+	writeBackEvery = time.Second
+	writeBackParts = 8
 	// maintainEvery is how often it is looked whether anything is worth it.
 	maintainEvery = 10 * time.Second
 	// A space is compacted when so many rows, and one of so many, can be reclaimed.
@@ -58,11 +65,19 @@ func (m *maintainer) stop() {
 	m.done.Wait()
 }
 
-// tick lets go of what was mapped and is not read any more, and has the goroutine look around, now and then.
+// tick lets go of what was mapped and is not read any more, has the disk write what was changed, and has the goroutine look
+// around, now and then.
 func (m *maintainer) tick(s *Shard, now time.Time) {
+	var err error
+	if now.Sub(m.wrote) >= writeBackEvery {
+		m.wrote, m.part = now, (m.part+1)%writeBackParts
+		err = s.writeBack(m.part)
+	}
 	if now.Sub(m.cooled) >= coolEvery {
 		m.cooled = now
-		err := s.log.Cool(now)
+		err = errors.Join(err, s.log.Cool(now))
+		m.stuck.Store(&err)
+	} else if err != nil {
 		m.stuck.Store(&err)
 	}
 	if now.Sub(m.looked) < maintainEvery {
@@ -73,6 +88,17 @@ func (m *maintainer) tick(s *Shard, now time.Time) {
 	case m.signal <- now:
 	default: // it is still at it
 	}
+}
+
+// writeBack has the disk write a part of the columns of all spaces.
+func (s *Shard) writeBack(part int64) error {
+	var errs []error
+	for _, sp := range s.living() {
+		if x, ok := sp.gen.Load().engine.Load().graph(); ok {
+			errs = append(errs, x.file.WriteBack(part, writeBackParts))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Maintenance returns what the last round in the background found wrong: why a compaction failed, what the scrubber has

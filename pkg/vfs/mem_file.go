@@ -47,6 +47,8 @@ func (f *memFile) Truncate(size int64) error {
 	return f.do("truncate", func() error { return f.data.truncate(size) })
 }
 
+func (f *memFile) WriteBack(int64, int64) {}
+
 func (f *memFile) Allocate(offset, length int64) error {
 	return f.do("allocate", func() error { return f.data.allocate(offset, length) })
 }

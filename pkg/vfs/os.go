@@ -77,6 +77,8 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (f osFile) WriteBack(offset, length int64) { writeBack(f.File, offset, length) }
+
 func (f osFile) Allocate(offset, length int64) error {
 	if err := allocate(f.File, offset, length); err != nil {
 		return &fs.PathError{Op: "allocate", Path: f.Name(), Err: err}

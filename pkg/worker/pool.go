@@ -17,7 +17,8 @@ import (
 // An index worker first works off the spaces in its own ready list, then takes a batch out of the lanes of a shard, in
 // which its spaces take turns, and routes it to their mailboxes, then takes a whole space from an index worker with a large
 // backlog, then sleeps. Only a bounded number of tasks is in mailboxes at a time, so that priorities and turns keep their
-// effect.
+// effect. A space with a backlog can take all of these places and be slow, since its graph is built: beyond them there are
+// some for spaces that have little waiting, and nothing in their mailboxes.
 type pool struct {
 	cfg     Config
 	metrics *metrics.Worker
@@ -178,9 +179,11 @@ func (w *indexWorker) hasWork() bool {
 	if n > 0 {
 		return true
 	}
-	if w.pool.routed.Load() < w.pool.maxRouted() {
+	if room, crowded := w.pool.room(); room > 0 {
 		for _, s := range w.pool.list() {
-			if s.queued() > 0 && !s.routing.Load() {
+			// What the turns of a shard have had no place for is looked at again when something else comes into its lanes, or when
+			// there are places.
+			if (!crowded && s.queued() > 0 || s.entered() > 0) && !s.routing.Load() {
 				return true
 			}
 		}
@@ -211,10 +214,21 @@ func (p *pool) maxRouted() int64 {
 	return int64(max(len(p.workers)*p.cfg.MaxBatch, 2*p.cfg.Steal))
 }
 
+// freshRouted is how many tasks may leave the lanes beyond maxRouted, of spaces that have little waiting.
+const freshRouted = 2 * turnTasks
+
+// room is how many tasks may leave the lanes; only those of spaces that have little waiting where it is crowded.
+func (p *pool) room() (room int, crowded bool) {
+	if room = int(p.maxRouted() - p.routed.Load()); room > 0 {
+		return room, false
+	}
+	return room + freshRouted, true
+}
+
 // pump routes a batch from the lanes of a shard. One index worker at a time routes a shard, which keeps the order.
 func (w *indexWorker) pump() bool {
 	p := w.pool
-	room := int(p.maxRouted() - p.routed.Load())
+	room, crowded := p.room()
 	if room <= 0 {
 		return false
 	}
@@ -228,7 +242,12 @@ func (w *indexWorker) pump() bool {
 		}
 		s.sweep()
 		s.turns.fill(s.lanes)
-		n := s.turns.take(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch, room)])
+		var n int
+		if crowded {
+			n = s.turns.takeFresh(w.buf[:min(p.cfg.MaxBatch, room)], func(t *task) bool { return s.mailbox(&t.event).idle() })
+		} else {
+			n = s.turns.take(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch, room)])
+		}
 		for j, t := range w.buf[:n] {
 			w.route(s.mailbox(&t.event), t)
 			w.buf[j] = nil

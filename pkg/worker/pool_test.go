@@ -251,6 +251,41 @@ func TestQuietSpacePassesABacklog(t *testing.T) {
 	}
 }
 
+// Where a space with a backlog has taken all places in mailboxes, and is slow, there is one for a space that has little.
+func TestQuietSpacePassesFullMailboxes(t *testing.T) {
+	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch, c.Steal = 1, 1, 16, 8 })
+	w, s := b.byHand(), b.shards[0]
+	b.push(0, definition("flood"), definition("quiet"))
+	for range 2_000 {
+		b.push(0, row("flood", "x", 1))
+	}
+	routed := 0
+	for w.pump() {
+		routed++
+	}
+	if room, crowded := b.pool.room(); !crowded || room <= 0 || routed == 0 || s.entered() > 0 {
+		t.Fatalf("after %d batches there is room for %d, crowded: %v; %d are in the lanes", routed, room, crowded, s.entered())
+	}
+	b.push(0, row("quiet", "x", 1))
+	scheduled := 0
+	worked := w.pump()
+	for _, m := range s.mailboxes {
+		if m.space == "quiet" && !m.idle() {
+			scheduled++
+		}
+	}
+	if !worked || scheduled != 1 {
+		t.Fatal("the quiet space waits for places of the flood")
+	}
+	b.push(0, row("quiet", "y", 1))
+	if w.pump() {
+		t.Error("a mailbox that is not empty took more")
+	}
+	if order := b.order(w); len(order) != 2_002 {
+		t.Errorf("%d were applied", len(order))
+	}
+}
+
 // Spaces that all have a backlog take the same, whatever they have waiting.
 func TestSpacesTakeTurns(t *testing.T) {
 	b := newBench(t, 1, func(c *Config) { c.NumWorkers, c.MinBatch, c.MaxBatch, c.Steal = 1, 1, 16, 1 })

@@ -191,6 +191,9 @@ func (s *shard) queued() int { return s.waiting(queue.High) + s.waiting(queue.No
 // waiting is queued of one lane.
 func (s *shard) waiting(l queue.Lane) int { return s.lanes.Len(l) + s.turns.waiting(l) }
 
+// entered is how many tasks are in the lanes.
+func (s *shard) entered() int { return s.lanes.Len(queue.High) + s.lanes.Len(queue.Normal) }
+
 // mailbox returns the mailbox of an event's space; routing is held.
 func (s *shard) mailbox(e *vecstore.Event) *mailbox {
 	key := e.SpaceKey()

@@ -98,6 +98,22 @@ func (q *turns) take(dst []*task) int {
 	return n
 }
 
+// takeFresh moves into dst tasks that want says true of, of spaces with little waiting, and returns how many there were.
+func (q *turns) takeFresh(dst []*task, want func(*task) bool) int {
+	n := 0
+	for _, lane := range []queue.Lane{queue.High, queue.Normal} {
+		for ; n < len(dst); n++ {
+			t, ok := q.lanes[lane].PopFresh(want)
+			if !ok {
+				break
+			}
+			q.counts[lane].Add(-1)
+			dst[n] = t
+		}
+	}
+	return n
+}
+
 // waiting is how many tasks of a lane wait here.
 func (q *turns) waiting(l queue.Lane) int { return int(q.counts[l].Load()) }
 

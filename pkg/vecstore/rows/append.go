@@ -165,10 +165,23 @@ func (l *Log) write(records []byte, parts []added, entries []Entry, refs []Ref) 
 	}
 	l.ragged = false
 	f.length = offset
+	f.writeBack()
 	f.windows.grown(offset)
 	f.entries += uint32(len(entries))
 	l.bytes.Add(int64(len(records)))
 	return refs, nil
+}
+
+// writeBackBytes is how much of the log the disk is asked to write at once. Without that the sync of a checkpoint would have
+// all to write that has come since the last one, and what shares the disk, the streams above all, would wait for it.
+const writeBackBytes = 1 << 20
+
+// writeBack has the disk write what was appended, once it is enough. logMu is held.
+func (f *file) writeBack() {
+	if n := f.length - f.writing; n >= writeBackBytes {
+		f.seg.WriteBack(f.writing, n)
+		f.writing = f.length
+	}
 }
 
 // indexEnd is where the next entry goes.

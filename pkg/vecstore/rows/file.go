@@ -23,6 +23,8 @@ type file struct {
 	// length and entries are how far the segment and its index go. Those of the last segment are of who holds logMu.
 	length  int64
 	entries uint32
+	// writing is how far the disk was asked to write the segment. Of who holds logMu.
+	writing int64
 
 	holds
 	retired atomic.Bool
