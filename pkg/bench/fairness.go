@@ -59,9 +59,9 @@ type FairnessReport struct {
 	Ratio        float64 `json:"staleness_p99_ratio"`
 	HighRatio    float64 `json:"staleness_p99_ratio_high"`
 	LatencyRatio float64 `json:"searchable_p99_ratio"`
-	Rate       float64 `json:"rate"`
-	Dim        int     `json:"dim"`
-	GOMAXPROCS int     `json:"gomaxprocs"`
+	Rate         float64 `json:"rate"`
+	Dim          int     `json:"dim"`
+	GOMAXPROCS   int     `json:"gomaxprocs"`
 }
 
 // QuietReport is what became of the quiet space's observations, and of the flood's.
