@@ -2,8 +2,10 @@ package rpc_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,41 +27,19 @@ import (
 )
 
 // holds is how long the short token of TestExpiredToken holds: long enough to open its streams on a slow machine.
-const holds = 3 * time.Second
+const holds = 4 * time.Second
 
 // A stream outlives nothing that it was opened with: over every transport it is ended when the token expires, and its
-// session goes on with another token of the same principal.
+// session goes on with another token of the same principal. NDJSON that goes on is refused from then on.
 func TestExpiredToken(t *testing.T) {
-	conn, err := shared.Connect("expiry")
-	must(t, err)
-	defer conn.Close()
-	env, _, stop, err := daemon.NewEnv(conn, zerolog.Nop())
-	must(t, err)
-	env.Alone = true
-	in, err := daemon.StartGateway(background(t), daemon.GatewayConfig{Gateway: gateway.DefaultConfig()}, env)
-	must(t, err)
-	faces, err := daemon.Faces(in)
-	if err != nil {
-		t.Fatal(err)
-	}
 	short, long := auth.NewToken(), auth.NewToken()
-	end := time.Now().Add(holds)
-	file := filepath.Join(t.TempDir(), "principals")
-	must(t, os.WriteFile(file, fmt.Appendf(nil, "robot token=%s observe=* expires=%s\nrobot token=%s observe=*\n",
-		auth.Hash(short), end.Format(time.RFC3339Nano), auth.Hash(long)), 0o600))
-	listeners, err := daemon.NewListeners(daemon.ListenConfig{Auth: auth.Config{File: file}}, zerolog.Nop())
-	must(t, err)
-	h, err := listeners.HTTP("127.0.0.1:0", faces...)
-	must(t, err)
-	defer func() {
-		must(t, in.Drain(t.Context()))
-		_ = h.Close(past())
-		must(t, listeners.Close())
-		must(t, in.Close())
-		must(t, stop())
-	}()
+	var end time.Time
+	addr := startGuarded(t, func() string {
+		end = time.Now().Add(holds)
+		return fmt.Sprintf("robot token=%s observe=* expires=%s\nrobot token=%s observe=*\n", auth.Hash(short), end.Format(time.RFC3339Nano), auth.Hash(long))
+	})
 
-	dials := authorized(t, h.Addr())
+	dials := authorized(t, addr)
 	space := unique("expiry")
 	ending, sessions := map[string]pipe{}, map[string]string{}
 	for name, dial := range dials {
@@ -70,6 +50,10 @@ func TestExpiredToken(t *testing.T) {
 			t.Fatalf("%s: %v", name, a)
 		}
 		ending[name] = p
+	}
+	lines := openLines(t, addr, short, space)
+	if l := lines.answer(t); l.Error.Code != "" || l.Position == "" {
+		t.Errorf("a line while the token holds: %+v", l)
 	}
 	for name, p := range ending {
 		c := next(t, p).GetClosed()
@@ -94,6 +78,89 @@ func TestExpiredToken(t *testing.T) {
 		}
 		again.cut()
 	}
+	must(t, lines.send())
+	if l := lines.answer(t); l.Error.Code != string(wire.CodeUnauthenticated) || l.Position != "" {
+		t.Errorf("a line when the token has expired: %+v", l)
+	}
+}
+
+// startGuarded starts a gateway beside the shared node that goes by a file of principals, which is made once it runs, and returns its
+// address.
+func startGuarded(t *testing.T, principals func() string) string {
+	t.Helper()
+	conn, err := shared.Connect(t.Name())
+	must(t, err)
+	env, _, stop, err := daemon.NewEnv(conn, zerolog.Nop())
+	must(t, err)
+	env.Alone = true
+	in, err := daemon.StartGateway(background(t), daemon.GatewayConfig{Gateway: gateway.DefaultConfig()}, env)
+	must(t, err)
+	faces, err := daemon.Faces(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "principals")
+	must(t, os.WriteFile(file, []byte(principals()), 0o600))
+	listeners, err := daemon.NewListeners(daemon.ListenConfig{Auth: auth.Config{File: file}}, zerolog.Nop())
+	must(t, err)
+	h, err := listeners.HTTP("127.0.0.1:0", faces...)
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, in.Drain(context.Background()))
+		_ = h.Close(past()) // it says that it had to cut them
+		must(t, listeners.Close())
+		must(t, in.Close())
+		must(t, stop())
+		conn.Close()
+	})
+	return h.Addr()
+}
+
+// upload is a request with NDJSON that is sent line by line.
+type upload struct {
+	in      io.Writer
+	answers *json.Decoder
+}
+
+// lineAnswer is what comes back for a line, as far as it is read here.
+type lineAnswer struct {
+	Position string
+	Error    struct{ Code string }
+}
+
+// openLines begins one in a space, and sends its first line: the headers of the answer come with the first answer.
+func openLines(t *testing.T, addr, token, space string) *upload {
+	t.Helper()
+	body, in := io.Pipe()
+	r, err := http.NewRequestWithContext(background(t), http.MethodPost, "http://"+addr+"/v1/spaces/"+space+"/observations", body)
+	must(t, err)
+	r.Header.Set("Content-Type", wire.TypeNDJSON)
+	wrote := make(chan error, 1)
+	u := &upload{in: in}
+	go func() { wrote <- u.send() }()
+	resp, err := withToken{h2c(t).Transport, token}.RoundTrip(r)
+	must(t, err)
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = resp.Body.Close()
+	})
+	must(t, <-wrote)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	u.answers = json.NewDecoder(resp.Body)
+	return u
+}
+
+func (u *upload) send() error {
+	_, err := io.WriteString(u.in, `{"embedding":[1,2]}`+"\n")
+	return err
+}
+
+func (u *upload) answer(t *testing.T) (l lineAnswer) {
+	t.Helper()
+	must(t, u.answers.Decode(&l))
+	return l
 }
 
 // authorized are the ways to open a stream with a token.
