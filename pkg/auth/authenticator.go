@@ -158,7 +158,7 @@ func bearer(values []string) (token string, present bool, err *wire.Error) {
 
 func (a *Authenticator) byToken(ctx context.Context, token string) (*Principal, *wire.Error) {
 	if e, ok := a.table.Load().byToken(token); ok {
-		if e.expired(a.now()) {
+		if e.principal.expired(a.now()) {
 			return nil, unauthenticated("the token of %s has expired; ask for a new one", e.principal.Name)
 		}
 		return e.principal, nil
@@ -185,7 +185,7 @@ func (a *Authenticator) byCertificate(r *http.Request) (*Principal, *wire.Error)
 	certs := a.table.Load().certs
 	for _, name := range names {
 		if e, ok := certs[name]; ok {
-			if e.expired(a.now()) {
+			if e.principal.expired(a.now()) {
 				return nil, unauthenticated("the line of the certificate of %s has expired", e.principal.Name)
 			}
 			return e.principal, nil

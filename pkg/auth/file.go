@@ -37,10 +37,7 @@ type table struct {
 type entry struct {
 	principal *Principal
 	hash      [sha256.Size]byte
-	expires   time.Time
 }
-
-func (e *entry) expired(now time.Time) bool { return !e.expires.IsZero() && !now.Before(e.expires) }
 
 // byToken returns who presents a token.
 func (t *table) byToken(token string) (entry, bool) {
@@ -168,7 +165,7 @@ func (e *entry) set(key, value string, has bool, cert *string) error {
 		if err != nil {
 			return errors.New("expires is not a time such as 2027-01-31T00:00:00Z")
 		}
-		e.expires = at
+		e.principal.Expires = at
 	case "metrics":
 		if has {
 			return errors.New("metrics has no value")

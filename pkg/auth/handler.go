@@ -24,7 +24,7 @@ func (a *Authenticator) Handler(next http.Handler) http.Handler {
 			refuse(w, r, refused)
 			return
 		}
-		who := asking{principal: p}
+		who := asking{principal: p, now: a.now}
 		if a.rates != nil {
 			who.charge = func(n int) time.Duration { return a.rates.take(a.now(), p.Name, n) }
 			if wait := who.charge(1); wait > 0 {

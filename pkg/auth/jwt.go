@@ -24,6 +24,7 @@ const (
 type verifier struct {
 	keys   *keySet
 	prefix string
+	leeway time.Duration
 	parser *jwt.Parser
 }
 
@@ -32,7 +33,7 @@ func newVerifier(cfg JWTConfig, log zerolog.Logger) (*verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verifier{keys: keys, prefix: cfg.ScopePrefix, parser: jwt.NewParser(
+	return &verifier{keys: keys, prefix: cfg.ScopePrefix, leeway: cfg.Leeway, parser: jwt.NewParser(
 		jwt.WithValidMethods(cfg.Algorithms), jwt.WithExpirationRequired(), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience),
 		jwt.WithLeeway(cfg.Leeway), jwt.WithTimeFunc(func() time.Time { return keys.now() }),
 	)}, nil
@@ -89,6 +90,7 @@ func (v *verifier) verify(ctx context.Context, token string) (*Principal, *wire.
 	if err != nil {
 		return nil, unauthenticated("the JSON web token does not hold: %v", err)
 	}
+	p.Expires = c.ExpiresAt.Add(v.leeway) // the parser wants it
 	return p, nil
 }
 

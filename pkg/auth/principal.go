@@ -14,6 +14,9 @@ type Principal struct {
 	Name string
 	// Metrics tells that it may read /metrics.
 	Metrics bool
+	// Expires is from when on what it was authenticated by does not hold any more, the leeway of JSON web tokens included; zero
+	// for never. A request that was begun before is served; what goes on for long is not.
+	Expires time.Time
 
 	grants [roles][]pattern
 }
@@ -74,6 +77,8 @@ func (p *Principal) has(role Role, covers func(pattern) bool) bool {
 	return role >= 0 && role < roles && slices.ContainsFunc(p.grants[role], covers)
 }
 
+func (p *Principal) expired(now time.Time) bool { return !p.Expires.IsZero() && !now.Before(p.Expires) }
+
 func unauthenticated(format string, args ...any) *wire.Error {
 	return wire.Errorf(wire.CodeUnauthenticated, "", format, args...)
 }
@@ -81,7 +86,8 @@ func unauthenticated(format string, args ...any) *wire.Error {
 // asking is what a context knows of who asks.
 type asking struct {
 	principal *Principal
-	charge    func(n int) time.Duration
+	charge    func(n int) time.Duration // nil where there are no rates
+	now       func() time.Time          // nil where nothing expires
 }
 
 type contextKey struct{}
@@ -111,10 +117,14 @@ func RequirePrefix(ctx context.Context, role Role, prefix string) *wire.Error {
 	return FromContext(ctx).MayPrefix(role, prefix)
 }
 
-// Charge takes n requests from the rate that who asks may have, or returns a CodeRateLimited that says when there is room.
-// The Handler charges one for each HTTP request; a stream charges for each message that stands for a request.
+// Charge takes n requests from the rate that who asks may have, or returns a CodeRateLimited that says when there is room,
+// or a CodeUnauthenticated where what they were authenticated by has expired meanwhile. The Handler charges one for each
+// HTTP request; a stream charges for each message that stands for a request.
 func Charge(ctx context.Context, n int) *wire.Error {
 	a, _ := ctx.Value(contextKey{}).(asking)
+	if a.now != nil && a.principal.expired(a.now()) {
+		return unauthenticated("the token or certificate of %s has expired since the request began; send the rest with a new one", a.principal.Name)
+	}
 	if a.charge == nil {
 		return nil
 	}

@@ -101,6 +101,12 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 			p := auth.FromContext(ctx)
 			return p != nil && p != auth.Everyone()
 		},
+		Expires: func(ctx context.Context) time.Time {
+			if p := auth.FromContext(ctx); p != nil {
+				return p.Expires
+			}
+			return time.Time{}
+		},
 		// The request that opened the stream was charged for as one; each frame is another.
 		Allow: func(ctx context.Context, spaces ...string) *wire.Error {
 			if denied := auth.Require(ctx, auth.Observe, spaces...); denied != nil {

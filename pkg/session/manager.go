@@ -24,7 +24,7 @@ type Core interface {
 	AwaitSearchable(shard int, first, last uint64, deadlineMS uint32) (map[uint64]*api.Error, *wire.Error)
 }
 
-// Options are what a Manager works with. All are required but Recall, Allow, Principal, Authenticated and Now.
+// Options are what a Manager works with. All are required but Recall, Allow, Principal, Authenticated, Expires and Now.
 type Options struct {
 	Config Config
 	Core   Core
@@ -43,7 +43,10 @@ type Options struct {
 	Principal func(ctx context.Context) string
 	// Authenticated tells whether the principal is one of several, who have each a share of the streams. Without it none is.
 	Authenticated func(ctx context.Context) bool
-	// Now is the clock by which sessions are idle and their states old. Default: time.Now.
+	// Expires tells when what the principal was authenticated by ceases to hold, and with it the stream; zero for never. Without
+	// it none does.
+	Expires func(ctx context.Context) time.Time
+	// Now is the clock by which sessions are idle, their principals expire and their states are old. Default: time.Now.
 	Now func() time.Time
 }
 
@@ -81,6 +84,9 @@ func New(opt Options) *Manager {
 	}
 	if opt.Authenticated == nil {
 		opt.Authenticated = func(context.Context) bool { return false }
+	}
+	if opt.Expires == nil {
+		opt.Expires = func(context.Context) time.Time { return time.Time{} }
 	}
 	m := &Manager{
 		Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, shares: map[string]int{},
@@ -132,10 +138,13 @@ func (m *Manager) all() []*stream {
 	return all
 }
 
-// Sweep ends the streams that have been idle for too long.
+// Sweep ends the streams that have been idle for too long, and those whose principals have expired by a clock that was set.
 func (m *Manager) Sweep() {
 	now := m.Now()
 	for _, s := range m.all() {
+		if !s.expires.IsZero() && !now.Before(s.expires) {
+			s.end(ending{err: expired()})
+		}
 		if idle := now.Sub(time.Unix(0, s.heard.Load())); idle >= m.Config.IdleTimeout {
 			s.end(ending{err: wire.Errorf(wire.CodeDeadline, "", "there was no frame for %v, so the stream was ended; open another one and resume the session by its id",
 				idle.Round(time.Second))})
@@ -167,6 +176,10 @@ func tooMany(format string, n int) *wire.Error {
 	err := wire.Errorf(wire.CodeSessionLimit, "", format+"; try another gateway, or this one later", n)
 	err.RetryAfter = time.Second
 	return err
+}
+
+func expired() *wire.Error {
+	return wire.Errorf(wire.CodeUnauthenticated, "", "the token or certificate that opened the stream has expired; open another stream with a new one and resume the session by its id")
 }
 
 func stopping() *wire.Error {

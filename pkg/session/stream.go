@@ -49,6 +49,7 @@ type stream struct {
 	conn      Conn
 	principal string
 	shared    bool         // the principal has a share of the streams
+	expires   time.Time    // of the principal, zero for never
 	heard     atomic.Int64 // when the last frame came, Unix nanoseconds
 	left      chan struct{}
 	opening   *time.Timer // ends a stream that sends no init
@@ -108,7 +109,8 @@ const maxRecalls = 8
 func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 	// What a session has taken is settled after its connection is gone.
 	s := &stream{
-		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), shared: m.Authenticated(ctx), left: make(chan struct{}),
+		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), shared: m.Authenticated(ctx),
+		expires: m.Expires(ctx), left: make(chan struct{}),
 	}
 	s.changed.L = &s.mu
 	s.heard.Store(m.Now().UnixNano())
@@ -123,6 +125,10 @@ func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 		s.end(ending{err: wire.Errorf(wire.CodeDeadline, "", "there was no init for %v, so the stream was ended", m.opening)})
 	})
 	defer s.opening.Stop()
+	if !s.expires.IsZero() {
+		expiry := time.AfterFunc(s.expires.Sub(m.Now()), func() { s.end(ending{err: expired()}) })
+		defer expiry.Stop()
+	}
 	var reader sync.WaitGroup
 	reader.Go(s.read)
 	s.write()
