@@ -262,19 +262,21 @@ func DecodeGet(f Format, body []byte) (*api.GetRequest, *Error) {
 	return req, err
 }
 
+type getAnswerJSON struct {
+	Observations []hitJSON `json:"observations"`
+	Applied      string    `json:"applied"`
+	StalenessMS  float64   `json:"staleness_ms"`
+	Searched     uint64    `json:"searched"`
+	Exact        bool      `json:"exact"`
+	TookUS       uint64    `json:"took_us"`
+}
+
 // EncodeGet writes the answer to a get request.
 func EncodeGet(f Format, r *api.GetResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(struct {
-		Observations []hitJSON `json:"observations"`
-		Applied      string    `json:"applied"`
-		StalenessMS  float64   `json:"staleness_ms"`
-		Searched     uint64    `json:"searched"`
-		Exact        bool      `json:"exact"`
-		TookUS       uint64    `json:"took_us"`
-	}{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
+	return toJSON(getAnswerJSON{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
 }
 
 type listJSON struct {
