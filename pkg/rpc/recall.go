@@ -72,7 +72,9 @@ func (s *recallService) RecallStream(ctx context.Context, req *connect.Request[a
 		asked = api.RecallTarget_RECALL_TARGET_BALANCED
 	}
 	first := api.RecallTarget_RECALL_TARGET_FAST
-	if size > 0 || in.Ef != nil || asked > api.RecallTarget_RECALL_TARGET_EXACT {
+	// A cursor is one of a request with its target, so that pages cannot be refined.
+	pages := in.GetPaged() || in.GetCursor() != ""
+	if size > 0 || pages || in.Ef != nil || asked > api.RecallTarget_RECALL_TARGET_EXACT {
 		first = asked
 	}
 	var earlier []*api.SpaceAnswer
@@ -108,6 +110,9 @@ func sendPages(stream *connect.ServerStream[api.RecallStreamResponse], resp *api
 			Spaces: resp.GetSpaces(),
 		}
 		hits = hits[n:]
+		if len(hits) == 0 {
+			page.Next = resp.GetNext() // what is behind all of them
+		}
 		if err := stream.Send(&api.RecallStreamResponse{Response: page, Recall: target, Final: len(hits) == 0}); err != nil || len(hits) == 0 {
 			return err
 		}
