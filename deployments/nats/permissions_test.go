@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
@@ -108,6 +109,21 @@ func TestWhatIsAllowed(t *testing.T) {
 	} {
 		if got := do(t, r.method, addr+r.path, r.body); got != r.want {
 			t.Errorf("%s %s: %d, want %d", r.method, r.path, got, r.want)
+		}
+	}
+
+	// So do the recalls of a stream, from one space and from several.
+	socket, _, err := websocket.Dial(ctx, strings.Replace(addr, "http", "ws", 1)+"/v1/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.CloseNow() }()
+	for _, request := range []string{`{"space": "notes", "text": "disk"}`, `{"spaces": ["notes"], "text": "disk"}`, `{"prefix": "note", "text": "disk"}`} {
+		if err := socket.Write(ctx, websocket.MessageText, []byte(`{"recall": {"tag": "r", "request": `+request+`}}`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, answer, err := socket.Read(ctx); err != nil || !strings.Contains(string(answer), `"hits":[{"id":"a"`) {
+			t.Errorf("the recall %s of a stream: %s, %v", request, answer, err)
 		}
 	}
 

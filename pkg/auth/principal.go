@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -115,6 +116,19 @@ func Require(ctx context.Context, role Role, spaces ...string) *wire.Error {
 // RequirePrefix returns nil where who asks has a role in every space whose name begins with a prefix.
 func RequirePrefix(ctx context.Context, role Role, prefix string) *wire.Error {
 	return FromContext(ctx).MayPrefix(role, prefix)
+}
+
+// RequireRecall returns nil where who asks may recall from all spaces that a request can be answered from: the one that its
+// subject or path names, if any does, those that its body names, and every one whose name begins with its prefix, be it there
+// or not, since who may not see all of them is not told which there are.
+func RequireRecall(ctx context.Context, subject string, req *api.RecallRequest) *wire.Error {
+	if err := Require(ctx, Recall, append([]string{subject, req.GetSpace()}, req.GetSpaces()...)...); err != nil {
+		return err
+	}
+	if req.GetPrefix() == "" {
+		return nil
+	}
+	return RequirePrefix(ctx, Recall, req.GetPrefix())
 }
 
 // Charge takes n requests from the rate that who asks may have, or returns a CodeRateLimited that says when there is room,

@@ -115,13 +115,19 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 			return auth.Charge(ctx, 1)
 		},
 		Recall: func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
-			if denied := auth.Require(ctx, auth.Recall, space, req.GetSpace()); denied != nil {
+			if denied := auth.RequireRecall(ctx, space, req); denied != nil {
 				return nil, denied
 			}
 			if limited := auth.Charge(ctx, 1); limited != nil {
 				return nil, limited
 			}
-			resp, err := asks.Recall(ctx, space, req)
+			var resp *api.RecallResponse
+			var err error
+			if space == "" {
+				resp, err = asks.RecallMany(ctx, req)
+			} else {
+				resp, err = asks.Recall(ctx, space, req)
+			}
 			if err != nil {
 				return nil, wire.AsError(err)
 			}

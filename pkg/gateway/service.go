@@ -13,6 +13,7 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -43,12 +44,24 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 	for name, e := range map[string]struct {
 		subject string
 		handler micro.HandlerFunc
+		says    openapi.Exchange
 	}{
-		"observe": {bus.ObserveSubject(bus.Any), s.observe}, "forget": {bus.ForgetSubject(bus.Any), s.forget},
-		"define": {bus.DefineSubject(bus.Any), s.define},
+		"observe": {bus.ObserveSubject(bus.Any), s.observe, openapi.Exchange{
+			Request: wire.ShapeObserve, Answer: "ObserveResult", OrAnswer: "ObserveAnswer", In: &api.ObserveRequest{}, Out: &api.ObserveResponse{},
+		}},
+		"forget": {bus.ForgetSubject(bus.Any), s.forget, openapi.Exchange{
+			Request: "Forget", Answer: "ForgetAnswer", In: &api.ForgetRequest{}, Out: &api.ForgetResponse{},
+		}},
+		"define": {bus.DefineSubject(bus.Any), s.define, openapi.Exchange{
+			Request: "Define", Answer: "DefineAnswer", In: &api.DefineRequest{}, Out: &api.DefineResponse{},
+		}},
 	} {
-		// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
-		err := s.micro.AddEndpoint(name, bus.Guard(g.Logger, e.handler), micro.WithEndpointSubject(e.subject), micro.WithEndpointPendingLimits(-1, maxPending))
+		said, err := e.says.Metadata()
+		if err == nil {
+			// A burst waits here rather than being dropped: admission, not this buffer, is what refuses.
+			err = s.micro.AddEndpoint(name, bus.Guard(g.Logger, e.handler), micro.WithEndpointSubject(e.subject),
+				micro.WithEndpointPendingLimits(-1, maxPending), micro.WithEndpointMetadata(said))
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.micro.Stop())
 		}

@@ -208,7 +208,7 @@ func TestEverythingIsSaid(t *testing.T) {
 			}
 		}
 	}
-	unused, err := openapi.UnusedWords(faces()["node"]...)
+	unused, err := openapi.UnusedWords([]string{"Get", "GetAnswer", "List", "Spaces"}, faces()["node"]...)
 	if err != nil || len(unused) > 0 {
 		t.Errorf("said of nothing: %q, %v", unused, err)
 	}

@@ -46,7 +46,7 @@ func New(version string, routes ...Route) (*http.ServeMux, error) {
 }
 
 func build(version string, routes []Route) (*builder, error) {
-	b := &builder{schemas: newSchemas(), mux: http.NewServeMux()}
+	b := &builder{schemas: newSchemas(refPrefix), mux: http.NewServeMux()}
 	b.api = humago.New(b.mux, huma.Config{OpenAPI: &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{

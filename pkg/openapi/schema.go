@@ -50,14 +50,15 @@ func ownSchemas() map[string]reflect.Type {
 
 // schemas makes the schemas of a document, and only those that it needs.
 type schemas struct {
+	prefix   string // of references
 	registry huma.Registry
 	shapes   map[string]reflect.Type
 	words    map[string]word
 	used     map[string]bool // words that were said
 }
 
-func newSchemas() *schemas {
-	s := &schemas{shapes: map[string]reflect.Type{}, words: words(), used: map[string]bool{}}
+func newSchemas(prefix string) *schemas {
+	s := &schemas{prefix: prefix, shapes: map[string]reflect.Type{}, words: words(), used: map[string]bool{}}
 	names, flats := map[reflect.Type]string{}, map[reflect.Type]reflect.Type{}
 	for _, shape := range wire.Shapes() {
 		t := shape.Type
@@ -70,7 +71,7 @@ func newSchemas() *schemas {
 		}
 		s.shapes[shape.Name] = t
 	}
-	s.registry = huma.NewMapRegistry(refPrefix, func(t reflect.Type, hint string) string {
+	s.registry = huma.NewMapRegistry(prefix, func(t reflect.Type, hint string) string {
 		for t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
@@ -151,9 +152,9 @@ func (s *schemas) body(name string) (*huma.Schema, error) {
 	delete(all, name)
 	all["ObserveOne"], all["ObserveSeveral"] = &single, &several
 	return &huma.Schema{AnyOf: []*huma.Schema{
-		{Ref: refPrefix + "ObserveOne"},
+		{Ref: s.prefix + "ObserveOne"},
 		{Type: huma.TypeArray, Items: one, MinItems: pointer(1), MaxItems: pointer(event.MaxBatch)},
-		{Ref: refPrefix + "ObserveSeveral"},
+		{Ref: s.prefix + "ObserveSeveral"},
 	}}, nil
 }
 
@@ -213,7 +214,7 @@ func (s *schemas) open(requests ...*huma.Schema) {
 			return
 		}
 		if p.Ref != "" {
-			if name := p.Ref[len(refPrefix):]; !strict[name] {
+			if name := p.Ref[len(s.prefix):]; !strict[name] {
 				strict[name] = true
 				visit(s.registry.Map()[name])
 			}

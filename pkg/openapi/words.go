@@ -23,7 +23,7 @@ const pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"
 // word a field.
 func words() map[string]word {
 	return map[string]word{
-		"space":           {text: "Name of the space. In a request it is that of the path, and need not be said twice.", longest: event.MaxSpaceName},
+		"space":           {text: "Name of the space. In a request it is that of the path or the subject, and need not be said twice.", longest: event.MaxSpaceName},
 		"id":              {text: "Identity of the observation within its space; the write id where it is left out.", longest: event.MaxID},
 		"observed_at":     {text: "When it was observed; when the gateway took it, where it is left out."},
 		"text":            {text: "The text. Without an embedding it is embedded by the space's embedder.", longest: event.MaxText},
@@ -115,6 +115,9 @@ func words() map[string]word {
 		"found":                   {text: "How often what was forgotten is there."},
 		"note":                    {text: "What is to be known of it."},
 		"ListAnswer.observations": {text: "The observations of the page."},
+		"GetAnswer.observations":  {text: "Those that are there, of the ids that were asked for."},
+		"Get.id":                  {text: "One id, in place of ids.", longest: event.MaxID},
+		"Spaces.space":            {text: "Only this space.", longest: event.MaxSpaceName},
 		"RecallAnswer.spaces":     {text: "What each space had to say, where there are several."},
 
 		"quota":                   {text: "What the space may have. What a request leaves out stays as it is, and 0 ends a bound."},

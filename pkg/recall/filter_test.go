@@ -9,11 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/recall"
+	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -274,6 +278,25 @@ func TestHalfLife(t *testing.T) {
 	}
 }
 
+// routerOf returns a router of its own on a connection to the shared node.
+func routerOf(t *testing.T, conn *bus.Conn) *recall.Router {
+	t.Helper()
+	topology, _, err := bus.EnsureTopology(t.Context(), conn.JS, bus.TopologyConfig{Shards: shards})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs, err := registry.Open(t.Context(), conn.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := defs.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return recall.New(recall.Options{Conn: conn.NC, Topology: topology, Registry: defs, Logger: zerolog.Nop()})
+}
+
 func TestRecallOfSeveralSpaces(t *testing.T) {
 	prefix := unique("many") + "-"
 	conn := connect(t)
@@ -346,6 +369,30 @@ func TestRecallOfSeveralSpaces(t *testing.T) {
 		}
 		if got, _, text := call(t, http.MethodPost, shared.HTTPAddr(), "/v1/recall", "", string(body)); got != status {
 			t.Errorf("%s over HTTP: %d %s", name, got, text)
+		}
+	}
+	// What answers behind an earlier answer waits for the position of each space in it, and not for those of others.
+	resp, err = c.RecallMany(t.Context(), &api.RecallRequest{Embedding: f32(1, 0), Spaces: names[:2]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := resp.GetSpaces()
+	router, ctx := routerOf(t, conn), auth.NewContext(t.Context(), auth.Everyone())
+	for _, half := range []uint64{0, 1000} {
+		req := &api.RecallRequest{Embedding: f32(1, 0), Spaces: names[:2], DeadlineMs: 50, HalfLifeMs: half}
+		if resp, err := router.RecallMany(ctx, req, earlier...); err != nil || resp.GetSpaces()[0].GetError() != nil || resp.GetSpaces()[1].GetError() != nil {
+			t.Errorf("%v, %v", resp, err)
+		}
+		ahead := proto.CloneOf(earlier[1])
+		ahead.Applied += "000" // far behind the end of the log
+		resp, err := router.RecallMany(ctx, req, earlier[0], ahead)
+		if err != nil || resp.GetSpaces()[0].GetError() != nil || resp.GetSpaces()[1].GetError().GetCode() != string(wire.CodeDeadline) {
+			t.Errorf("half-life %d: %v, %v", half, resp, err)
+		}
+		req.AsOf = earlier[1].GetApplied()
+		req.Spaces = names[1:2]
+		if resp, err := router.RecallMany(ctx, req, ahead); err != nil || resp.GetSpaces()[0].GetError() != nil {
+			t.Errorf("as of a position: %v, %v", resp, err)
 		}
 	}
 	// The subject of one space is for that one.

@@ -60,19 +60,17 @@ func (r *Router) Touched(subject string, req *api.RecallRequest) ([]string, *wir
 	return slices.Compact(spaces), nil
 }
 
-// RecallMany recalls from all spaces that a request touches.
-func (r *Router) RecallMany(ctx context.Context, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
-	if prefix := req.GetPrefix(); prefix != "" {
-		// Who may not see all of them is not told which there are.
-		if err := auth.RequirePrefix(ctx, auth.Recall, prefix); err != nil {
-			return nil, err
-		}
+// RecallMany recalls from all spaces that a request touches. No space answers from an earlier state than it did in one of the
+// answers earlier, of a recall before.
+func (r *Router) RecallMany(ctx context.Context, req *api.RecallRequest, earlier ...*api.SpaceAnswer) (*api.RecallResponse, *wire.Error) {
+	if err := auth.RequireRecall(ctx, "", req); err != nil {
+		return nil, err
 	}
 	spaces, err := r.Touched("", req)
 	if err != nil {
 		return nil, err
 	}
-	return r.RecallFrom(ctx, spaces, req)
+	return r.RecallFrom(ctx, spaces, req, earlier...)
 }
 
 func (r *Router) recallManyBody(ctx context.Context, _ string, f wire.Format, body []byte) ([]byte, *wire.Error) {
@@ -87,13 +85,19 @@ func (r *Router) recallManyBody(ctx context.Context, _ string, f wire.Format, bo
 	return wire.EncodeRecall(f, resp)
 }
 
-// RecallFrom recalls from several spaces, in all of which who asks must have the role, and merges what they answer by score. One that fails is named in the answer with the
-// reason; it is an error where all do, and where scores of theirs cannot be compared.
-func (r *Router) RecallFrom(ctx context.Context, spaces []string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
+// RecallFrom recalls from several spaces, in all of which who asks must have the role, and merges what they answer by score. One that
+// fails is named in the answer with the reason; it is an error where all do, and where scores of theirs cannot be compared. earlier
+// is as for RecallMany.
+func (r *Router) RecallFrom(ctx context.Context, spaces []string, req *api.RecallRequest, earlier ...*api.SpaceAnswer) (*api.RecallResponse, *wire.Error) {
 	if err := auth.Require(ctx, auth.Recall, spaces...); err != nil {
 		return nil, err
 	}
-	m := &merging{r: r, req: req, start: time.Now(), places: make(chan struct{}, maxParallel)}
+	m := &merging{r: r, req: req, start: time.Now(), places: make(chan struct{}, maxParallel), floors: map[string]string{}}
+	if req.GetAsOf() == "" && req.GetCursor() == "" { // which say themselves what is read
+		for _, s := range earlier {
+			m.floors[s.GetSpace()] = s.GetApplied()
+		}
+	}
 	if err := wire.CheckRecall(req); err != nil {
 		return nil, err
 	}
@@ -116,6 +120,8 @@ type merging struct {
 	request uint64
 	answers []*answer
 	places  chan struct{}
+	// floors are positions that the spaces must have applied, beside at_least of the request.
+	floors map[string]string
 }
 
 // answer is what one of several spaces says.
@@ -254,6 +260,9 @@ func (m *merging) askOne(ctx context.Context, a *answer, asOf uint64) {
 		if p, err := event.ParsePosition(sequence); err != nil || p.Shard != a.shard {
 			req.AtLeast = ""
 		}
+	}
+	if floor := m.floors[a.space]; sequenceOf(floor) > sequenceOf(req.GetAtLeast()) {
+		req.AtLeast = floor
 	}
 	if m.steady() {
 		req.AsOf = ""

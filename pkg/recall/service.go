@@ -10,8 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -40,20 +42,12 @@ func (r *Router) Serve() (*Service, error) {
 		cancel()
 		return nil, fmt.Errorf("starting the service engram-recall: %w", err)
 	}
-	for name, e := range map[string]struct {
-		subject string
-		handler micro.HandlerFunc
-	}{
-		"recall":  {bus.RecallSubject("*"), s.forward(bus.VerbRecall)},
-		"get":     {bus.GetSubject("*"), s.forward(bus.VerbGet)},
-		"list":    {bus.ListSubject("*"), s.forward(bus.VerbList)},
-		"compact": {bus.CompactSubject("*"), s.answer(s.r.compactBody)},
-		"prove":   {bus.ProveSubject("*"), s.answer(s.r.proveBody)},
-		"spaces":  {bus.SpacesSubject, s.spaces},
-		// A service that may recall from one space has no right to it: the request names the spaces.
-		"recall-many": {bus.RecallManySubject, s.answer(s.r.recallManyBody)},
-	} {
-		if err := s.micro.AddEndpoint(name, bus.Guard(r.Logger, e.handler), micro.WithEndpointSubject(e.subject)); err != nil {
+	for name, e := range s.endpoints() {
+		said, err := e.says.Metadata()
+		if err == nil {
+			err = s.micro.AddEndpoint(name, bus.Guard(r.Logger, e.handler), micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(said))
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("adding the endpoint %s: %w", e.subject, err), s.Stop())
 		}
 	}
@@ -62,6 +56,37 @@ func (r *Router) Serve() (*Service, error) {
 		return nil, errors.Join(fmt.Errorf("announcing the service engram-recall: %w", err), s.Stop())
 	}
 	return s, nil
+}
+
+// endpoint is one of the service: where it is, what answers it, and what it says of itself.
+type endpoint struct {
+	subject string
+	handler micro.HandlerFunc
+	says    openapi.Exchange
+}
+
+func (s *Service) endpoints() map[string]endpoint {
+	recalls := openapi.Exchange{Request: "Recall", Answer: "RecallAnswer", In: &api.RecallRequest{}, Out: &api.RecallResponse{}}
+	return map[string]endpoint{
+		"recall": {bus.RecallSubject("*"), s.forward(bus.VerbRecall), recalls},
+		"get": {bus.GetSubject("*"), s.forward(bus.VerbGet), openapi.Exchange{
+			Request: "Get", Answer: "GetAnswer", In: &api.GetRequest{}, Out: &api.GetResponse{},
+		}},
+		"list": {bus.ListSubject("*"), s.forward(bus.VerbList), openapi.Exchange{
+			Request: "List", Answer: "ListAnswer", In: &api.ListRequest{}, Out: &api.ListResponse{},
+		}},
+		"compact": {bus.CompactSubject("*"), s.answer(s.r.compactBody), openapi.Exchange{
+			Request: "Compact", Answer: "CompactAnswer", In: &api.CompactRequest{}, Out: &api.CompactResponse{},
+		}},
+		"prove": {bus.ProveSubject("*"), s.answer(s.r.proveBody), openapi.Exchange{
+			Request: "Prove", Answer: "ProveAnswer", In: &api.ProveRequest{}, Out: &api.ProveResponse{},
+		}},
+		"spaces": {bus.SpacesSubject, s.spaces, openapi.Exchange{
+			Request: "Spaces", Answer: "SpacesAnswer", In: &api.SpacesRequest{}, Out: &api.SpacesResponse{},
+		}},
+		// A service that may recall from one space has no right to it: the request names the spaces.
+		"recall-many": {bus.RecallManySubject, s.answer(s.r.recallManyBody), recalls},
+	}
 }
 
 // Stop takes no more requests and waits for those that run.

@@ -35,6 +35,25 @@ func (w withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(r)
 }
 
+// severalRecall is a recall that names its spaces itself, and the code that it is refused with.
+type severalRecall struct {
+	req  *api.RecallRequest
+	want wire.Code
+}
+
+// severalOf returns recalls by who may recall from mine, and from all whose names begin with mine and a hyphen.
+func severalOf(mine, theirs string) map[string]severalRecall {
+	return map[string]severalRecall{
+		"one's own":                    {&api.RecallRequest{Spaces: []string{mine}}, ""},
+		"one's own prefix":             {&api.RecallRequest{Prefix: mine + "-"}, wire.CodeUnknownSpace}, // allowed, and there is none
+		"somebody else's, too":         {&api.RecallRequest{Spaces: []string{mine, theirs}}, wire.CodeForbidden},
+		"one's own and what is not":    {&api.RecallRequest{Spaces: []string{mine, "nowhere"}}, wire.CodeForbidden},
+		"a prefix that others have":    {&api.RecallRequest{Prefix: mine[:2]}, wire.CodeForbidden},
+		"a space, and somebody else's": {&api.RecallRequest{Space: mine, Spaces: []string{theirs}}, wire.CodeForbidden},
+		"a space, and a prefix":        {&api.RecallRequest{Space: mine, Prefix: theirs}, wire.CodeForbidden},
+	}
+}
+
 // Every method asks for the role in the space that the request names, and so does every frame of a stream; a session is for
 // the principal that opened it.
 func TestAuthorization(t *testing.T) {
@@ -43,7 +62,7 @@ func TestAuthorization(t *testing.T) {
 	text := ""
 	for name, token := range map[string]string{"one": one, "other": other} {
 		space := map[string]string{"one": mine, "other": theirs}[name]
-		grants := map[auth.Role][]string{auth.Observe: {space}, auth.Recall: {space}, auth.Forget: {space}, auth.Admin: {space}}
+		grants := map[auth.Role][]string{auth.Observe: {space}, auth.Recall: {space, space + "-*"}, auth.Forget: {space}, auth.Admin: {space}}
 		line, err := auth.Line(name, auth.Hash(token), grants, false, time.Time{})
 		must(t, err)
 		text += line + "\n"
@@ -116,6 +135,25 @@ func TestAuthorization(t *testing.T) {
 		}
 	}
 	_, r := client(one)
+	for name, tc := range severalOf(mine, theirs) {
+		tc.req.Embedding = f32(1, 2)
+		for call, err := range map[string]error{
+			"recall":        second(r.Recall(ctx, connect.NewRequest(tc.req))),
+			"recall stream": streamError(r.RecallStream(ctx, connect.NewRequest(&api.RecallStreamRequest{Request: tc.req}))),
+		} {
+			var got wire.Code
+			if err != nil {
+				got = rpc.Refusal(err).Code
+			}
+			if got != tc.want {
+				t.Errorf("%s of %s: %v, want %q", call, name, err, tc.want)
+			}
+		}
+	}
+	_, nobody := client("")
+	if _, err := nobody.Recall(ctx, connect.NewRequest(&api.RecallRequest{Spaces: []string{mine}, Embedding: f32(1, 2)})); connect.CodeOf(err) != connect.CodeUnauthenticated {
+		t.Errorf("a recall of several spaces by nobody: %v", err)
+	}
 	all, err := r.Spaces(ctx, connect.NewRequest(&api.SpacesRequest{}))
 	must(t, err)
 	for _, s := range all.Msg.GetSpaces() {
@@ -152,6 +190,13 @@ func TestAuthorization(t *testing.T) {
 		must(t, p.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Recall{Recall: &api.StreamRecall{Request: &api.RecallRequest{Space: theirs, Embedding: f32(1, 2)}}}}))
 		if r := next(t, p).GetRecalled(); r.GetError().GetCode() != string(wire.CodeForbidden) {
 			t.Errorf("%s: a recall of somebody else's space: %v", name, r)
+		}
+		for of, tc := range severalOf(mine, theirs) {
+			tc.req.Embedding = f32(1, 2)
+			must(t, p.send(&api.ObserveStreamRequest{Frame: &api.ObserveStreamRequest_Recall{Recall: &api.StreamRecall{Request: tc.req}}}))
+			if r := next(t, p).GetRecalled(); r.GetError().GetCode() != string(tc.want) {
+				t.Errorf("%s: a recall of %s: %v, want %q", name, of, r, tc.want)
+			}
 		}
 		must(t, p.send(observeFrame(1, &api.Observation{Embedding: f32(1, 2)})))
 		if a := next(t, p).GetAck(); a.GetSequence() != 1 {

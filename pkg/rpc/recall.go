@@ -19,6 +19,8 @@ import (
 // Reads is what answers about observations: a router of recalls.
 type Reads interface {
 	Recall(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error)
+	// RecallMany answers from the spaces that a request names, or its prefix does: from no earlier state than those answers.
+	RecallMany(ctx context.Context, req *api.RecallRequest, earlier ...*api.SpaceAnswer) (*api.RecallResponse, *wire.Error)
 	Get(ctx context.Context, space string, req *api.GetRequest) (*api.GetResponse, *wire.Error)
 	List(ctx context.Context, space string, req *api.ListRequest) (*api.ListResponse, *wire.Error)
 	Spaces(ctx context.Context, only string) (*api.SpacesResponse, *wire.Error)
@@ -36,12 +38,17 @@ type recallService struct {
 	latency prometheus.Observer
 }
 
-func (s *recallService) recall(ctx context.Context, req *api.RecallRequest) (*api.RecallResponse, *wire.Error) {
-	if denied := auth.Require(ctx, auth.Recall, req.GetSpace()); denied != nil {
+// recall answers from one space, or from several where the request names them. earlier has what each of several said before.
+func (s *recallService) recall(ctx context.Context, req *api.RecallRequest, earlier []*api.SpaceAnswer) (resp *api.RecallResponse, err *wire.Error) {
+	if denied := auth.RequireRecall(ctx, "", req); denied != nil {
 		return nil, denied
 	}
 	start := time.Now()
-	resp, err := s.reads.Recall(ctx, req.GetSpace(), req)
+	if wire.SeveralSpaces(req) {
+		resp, err = s.reads.RecallMany(ctx, req, earlier...)
+	} else {
+		resp, err = s.reads.Recall(ctx, req.GetSpace(), req)
+	}
 	if s.latency != nil {
 		s.latency.Observe(time.Since(start).Seconds())
 	}
@@ -49,7 +56,7 @@ func (s *recallService) recall(ctx context.Context, req *api.RecallRequest) (*ap
 }
 
 func (s *recallService) Recall(ctx context.Context, req *connect.Request[api.RecallRequest]) (*connect.Response[api.RecallResponse], error) {
-	return answer(s.recall(ctx, req.Msg))
+	return answer(s.recall(ctx, req.Msg, nil))
 }
 
 // RecallStream sends pages, or refinements: first what a look at fewer rows finds, then what was asked for. Where the
@@ -65,15 +72,18 @@ func (s *recallService) RecallStream(ctx context.Context, req *connect.Request[a
 		asked = api.RecallTarget_RECALL_TARGET_BALANCED
 	}
 	first := api.RecallTarget_RECALL_TARGET_FAST
-	if size > 0 || in.Ef != nil || asked > api.RecallTarget_RECALL_TARGET_EXACT {
+	// A cursor is one of a request with its target, so that pages cannot be refined.
+	pages := in.GetPaged() || in.GetCursor() != ""
+	if size > 0 || pages || in.Ef != nil || asked > api.RecallTarget_RECALL_TARGET_EXACT {
 		first = asked
 	}
+	var earlier []*api.SpaceAnswer
 	for target := first; ; target = asked {
 		one := proto.CloneOf(in)
 		if target != asked {
 			one.Recall = target
 		}
-		resp, err := s.recall(ctx, one)
+		resp, err := s.recall(ctx, one, earlier)
 		if err != nil {
 			return err.Connect()
 		}
@@ -84,8 +94,10 @@ func (s *recallService) RecallStream(ctx context.Context, req *connect.Request[a
 		if err := stream.Send(&api.RecallStreamResponse{Response: resp, Recall: target, Final: final}); err != nil || final {
 			return err
 		}
-		if in.GetAsOf() == "" {
-			in.AtLeast = resp.GetApplied() // a later answer is not of an earlier state
+		// A later answer is not of an earlier state. Of several spaces each has one of its own.
+		earlier = resp.GetSpaces()
+		if in.GetAsOf() == "" && !wire.SeveralSpaces(in) {
+			in.AtLeast = resp.GetApplied()
 		}
 	}
 }
@@ -95,8 +107,12 @@ func sendPages(stream *connect.ServerStream[api.RecallStreamResponse], resp *api
 		n := min(size, len(hits))
 		page := &api.RecallResponse{
 			Hits: hits[:n], Applied: resp.GetApplied(), StalenessMs: resp.GetStalenessMs(), Searched: resp.GetSearched(), Exact: resp.GetExact(), TookUs: resp.GetTookUs(),
+			Spaces: resp.GetSpaces(),
 		}
 		hits = hits[n:]
+		if len(hits) == 0 {
+			page.Next = resp.GetNext() // what is behind all of them
+		}
 		if err := stream.Send(&api.RecallStreamResponse{Response: page, Recall: target, Final: len(hits) == 0}); err != nil || len(hits) == 0 {
 			return err
 		}

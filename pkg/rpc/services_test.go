@@ -122,6 +122,18 @@ func TestServices(t *testing.T) {
 			next++
 		}
 	}
+	// Where the recall is itself a page of a longer one, the last message says how to go on.
+	paged := answers(t, out, &api.RecallRequest{Space: space, Embedding: f32(0, 0), K: ptr(uint32(4)), Paged: true}, 3)
+	if len(paged) != 2 || paged[0].GetResponse().GetNext() != "" || paged[1].GetResponse().GetNext() == "" {
+		t.Fatalf("pages of a page: %v", paged)
+	}
+	whole := answers(t, out, &api.RecallRequest{Space: space, Embedding: f32(0, 0), K: ptr(uint32(4)), Paged: true}, 0)
+	for _, last := range []*api.RecallStreamResponse{paged[1], whole[0]} {
+		behind := answers(t, out, &api.RecallRequest{Space: space, Embedding: f32(0, 0), K: ptr(uint32(4)), Cursor: last.GetResponse().GetNext()}, 0)
+		if h := behind[0].GetResponse().GetHits(); len(behind) != 1 || len(h) != 4 || h[0].GetId() != "4" {
+			t.Errorf("behind the page: %v", behind)
+		}
+	}
 	if whole := ask(0); len(whole) != 1 || !whole[0].GetFinal() || len(whole[0].GetResponse().GetHits()) != 25 || !whole[0].GetResponse().GetExact() {
 		t.Errorf("refinements of what is exact at once: %d, %v", len(whole), whole[0].GetFinal())
 	}

@@ -35,7 +35,7 @@ type Options struct {
 	KnownFor time.Duration
 	Metrics  *metrics.Sessions
 	Logger   zerolog.Logger
-	// Recall answers the recalls of streams; without it they are refused.
+	// Recall answers the recalls of streams; without it they are refused. The space is empty where the request names several.
 	Recall func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error)
 	// Allow tells why who asks may not observe in a space, or may not do so now, nil where they may. Without it all may.
 	Allow func(ctx context.Context, spaces ...string) *wire.Error

@@ -436,6 +436,9 @@ func (s *stream) answer(req *api.RecallRequest) (*api.RecallResponse, *wire.Erro
 	if s.m.Recall == nil {
 		return nil, wire.Errorf(wire.CodeUnsupported, "", "this gateway does not answer recalls; send them to a recall API")
 	}
+	if wire.SeveralSpaces(req) {
+		return s.m.Recall(s.ctx, "", req)
+	}
 	space := req.GetSpace()
 	if space == "" {
 		space = s.space

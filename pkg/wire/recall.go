@@ -88,9 +88,13 @@ func CheckRecall(r *api.RecallRequest) *Error {
 // maxHalfLife is the longest half-life, in milliseconds.
 const maxHalfLife = 100 * 366 * 24 * 3600 * 1000
 
+// SeveralSpaces tells that a recall says itself which spaces it is from. Where no subject and no path names one, that is what
+// makes it a recall from several.
+func SeveralSpaces(r *api.RecallRequest) bool { return len(r.GetSpaces()) > 0 || r.GetPrefix() != "" }
+
 // CheckOneSpace refuses the fields of a recall that are for several spaces.
 func CheckOneSpace(r *api.RecallRequest) *Error {
-	if len(r.GetSpaces()) > 0 || r.GetPrefix() != "" {
+	if SeveralSpaces(r) {
 		return Errorf(CodeInvalidSpace, "spaces", "this request is for the one space that its subject or path names; several are recalled from with engram.recall, or POST /v1/recall")
 	}
 	return nil
@@ -262,19 +266,21 @@ func DecodeGet(f Format, body []byte) (*api.GetRequest, *Error) {
 	return req, err
 }
 
+type getAnswerJSON struct {
+	Observations []hitJSON `json:"observations"`
+	Applied      string    `json:"applied"`
+	StalenessMS  float64   `json:"staleness_ms"`
+	Searched     uint64    `json:"searched"`
+	Exact        bool      `json:"exact"`
+	TookUS       uint64    `json:"took_us"`
+}
+
 // EncodeGet writes the answer to a get request.
 func EncodeGet(f Format, r *api.GetResponse) ([]byte, *Error) {
 	if f == Protobuf {
 		return marshal(r)
 	}
-	return toJSON(struct {
-		Observations []hitJSON `json:"observations"`
-		Applied      string    `json:"applied"`
-		StalenessMS  float64   `json:"staleness_ms"`
-		Searched     uint64    `json:"searched"`
-		Exact        bool      `json:"exact"`
-		TookUS       uint64    `json:"took_us"`
-	}{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
+	return toJSON(getAnswerJSON{hitsJSON(r.GetObservations(), false), r.GetApplied(), r.GetStalenessMs(), r.GetSearched(), r.GetExact(), r.GetTookUs()})
 }
 
 type listJSON struct {

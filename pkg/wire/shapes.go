@@ -16,7 +16,7 @@ type Shape struct {
 	Type reflect.Type
 }
 
-// Shapes returns those of the bodies that go over HTTP, and of what they are made of. The first three write themselves.
+// Shapes returns those of the bodies that go over HTTP and NATS, and of what they are made of. The first three write themselves.
 func Shapes() []Shape {
 	return []Shape{
 		{"Time", reflect.TypeFor[timeJSON]()},
@@ -33,12 +33,16 @@ func Shapes() []Shape {
 		{"Define", reflect.TypeFor[defineJSON]()},
 		{"DefineAnswer", reflect.TypeFor[defineAnswerJSON]()},
 		{"Space", reflect.TypeFor[spaceJSON]()},
+		{"Spaces", reflect.TypeFor[spacesJSON]()},
 		{"SpacesAnswer", reflect.TypeFor[spacesAnswerJSON]()},
 
 		{"Recall", reflect.TypeFor[recallJSON]()},
 		{"RecallAnswer", reflect.TypeFor[recallAnswerJSON]()},
 		{"SpaceAnswer", reflect.TypeFor[spaceAnswerJSON]()},
 		{"Hit", reflect.TypeFor[hitJSON]()},
+		{"Get", reflect.TypeFor[getJSON]()},
+		{"GetAnswer", reflect.TypeFor[getAnswerJSON]()},
+		{"List", reflect.TypeFor[listJSON]()},
 		{"ListAnswer", reflect.TypeFor[listAnswerJSON]()},
 
 		{"Forget", reflect.TypeFor[forgetJSON]()},

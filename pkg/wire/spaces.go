@@ -7,6 +7,10 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 )
 
+type spacesJSON struct {
+	Space string `json:"space,omitempty"`
+}
+
 // DecodeSpaces reads the body of a spaces request, which may be empty.
 func DecodeSpaces(f Format, body []byte) (*api.SpacesRequest, *Error) {
 	req := new(api.SpacesRequest)
@@ -16,9 +20,7 @@ func DecodeSpaces(f Format, body []byte) (*api.SpacesRequest, *Error) {
 	if f == Protobuf {
 		return req, unmarshal(body, req)
 	}
-	var in struct {
-		Space string `json:"space"`
-	}
+	var in spacesJSON
 	if err := strictJSON(body, &in); err != nil {
 		return nil, err
 	}

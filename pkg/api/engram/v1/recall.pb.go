@@ -139,11 +139,12 @@ func (ListOrder) EnumDescriptor() ([]byte, []int) {
 	return file_engram_v1_recall_proto_rawDescGZIP(), []int{1}
 }
 
-// RecallRequest is the body of a request on `engram.recall.<space>`, or on `engram.recall`, where it names the spaces itself.
+// RecallRequest is the body of a request on `engram.recall.<space>`, or on `engram.recall`, where it names the spaces itself, as it
+// does over gRPC and Connect and on a stream.
 // Exactly one of embedding, text and id is set.
 type RecallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the subject names the space: empty, or the same.
+	// Where the subject names the space: empty, or the same. Else the one space to recall from.
 	Space     string     `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
 	Embedding *Embedding `protobuf:"bytes,2,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	// Embedded by the space's embedder.
@@ -168,9 +169,9 @@ type RecallRequest struct {
 	Ef *uint32 `protobuf:"varint,12,opt,name=ef,proto3,oneof" json:"ef,omitempty"`
 	// Answer from what held at this position, which is waited for as at_least is.
 	AsOf string `protobuf:"bytes,13,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	// The spaces to recall from, on `engram.recall` only; exclusive with prefix.
+	// The spaces to recall from, where no subject or path names one; exclusive with space and prefix.
 	Spaces []string `protobuf:"bytes,14,rep,name=spaces,proto3" json:"spaces,omitempty"`
-	// Recall from every space whose name begins so, on `engram.recall` only.
+	// Recall from every space whose name begins so, where no subject or path names one.
 	Prefix string `protobuf:"bytes,15,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	// After this time an observation counts half, in milliseconds: see docs/wire.md for the formula. 0 means that age does not
 	// count.

@@ -871,7 +871,7 @@ type StreamRecall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Comes back with each answer.
 	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
-	// Names its space, or means that of init.
+	// Names its space, or several, or means that of init.
 	Request       *RecallRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -217,7 +217,7 @@ func (UnimplementedIngestServiceHandler) Define(context.Context, *connect.Reques
 
 // RecallServiceClient is a client for the engram.v1.RecallService service.
 type RecallServiceClient interface {
-	// Returns the nearest observations of a space.
+	// Returns the nearest observations of a space, or of several that the request names.
 	Recall(context.Context, *connect.Request[v1.RecallRequest]) (*connect.Response[v1.RecallResponse], error)
 	// The same in several answers: first hits early, then better ones; or pages.
 	RecallStream(context.Context, *connect.Request[v1.RecallStreamRequest]) (*connect.ServerStreamForClient[v1.RecallStreamResponse], error)
@@ -323,7 +323,7 @@ func (c *recallServiceClient) Compact(ctx context.Context, req *connect.Request[
 
 // RecallServiceHandler is an implementation of the engram.v1.RecallService service.
 type RecallServiceHandler interface {
-	// Returns the nearest observations of a space.
+	// Returns the nearest observations of a space, or of several that the request names.
 	Recall(context.Context, *connect.Request[v1.RecallRequest]) (*connect.Response[v1.RecallResponse], error)
 	// The same in several answers: first hits early, then better ones; or pages.
 	RecallStream(context.Context, *connect.Request[v1.RecallStreamRequest], *connect.ServerStream[v1.RecallStreamResponse]) error
