@@ -234,7 +234,7 @@ func (f *fairness) quiet(ctx context.Context, rep *QuietReport) (err error) {
 	if err = errors.Join(err, q.failed); err != nil {
 		return err
 	}
-	rep.Failed = len(q.waiting)
+	rep.Failed += len(q.waiting)
 	rep.Accepted, rep.Searchable, rep.Staleness = percentilesOf(q.accepted), percentilesOf(q.searchable), percentilesOf(q.stale)
 	return nil
 }
@@ -292,7 +292,9 @@ func (q *quietStream) settle(out *api.ObserveStreamResponse, now time.Time) {
 	if refused := out.GetRefused(); refused != nil {
 		q.rep.Refused++
 		delete(q.waiting, refused.GetSequence())
-		q.next = refused.GetExpected()
+		if refused.GetSequence() == refused.GetExpected() { // the others are those behind it, which were under way
+			q.next = refused.GetExpected()
+		}
 		return
 	}
 	ack := out.GetAck()
@@ -300,6 +302,11 @@ func (q *quietStream) settle(out *api.ObserveStreamResponse, now time.Time) {
 		sequence := ack.GetSequence() + uint64(i)
 		t := q.waiting[sequence]
 		if t == nil {
+			continue
+		}
+		if ack.GetResults()[i].GetError() != nil {
+			q.rep.Failed++
+			delete(q.waiting, sequence)
 			continue
 		}
 		took := float64(now.Sub(t.sent)) / 1e6

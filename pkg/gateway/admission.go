@@ -33,6 +33,7 @@ type shardState struct {
 	drain    float64
 	commit   float64   // entries a second that the log takes in full batches, 0 for unknown
 	urgent   time.Time // when something of high priority was admitted last
+	rate     commitRate
 	active   bool      // normal observations are taken from spaces under their share alone
 	full     bool      // high ones were refused, too
 	heard    time.Time // when a worker last spoke of the shard
@@ -141,15 +142,54 @@ const (
 	commitFew = 1000
 )
 
-// commits notes how long the log took for a batch.
-func (s *shardState) commits(n int, took time.Duration) {
+// commitBegins notes that a batch goes to the log.
+func (s *shardState) commitBegins(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rate := float64(n) / max(took.Seconds(), 1e-4)
-	if s.commit > 0 {
-		rate = s.commit + .2*(rate-s.commit)
+	s.rate.tally(now)
+	s.rate.committing++
+}
+
+// commitEnds notes that a batch of n entries is done with; full tells that it is large enough to say something of the log's rate.
+func (s *shardState) commitEnds(now time.Time, n int, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.rate
+	r.tally(now)
+	r.committing--
+	r.entries += n
+	r.full = r.full || full
+	if r.committing > 0 && r.spent < longestSpell {
+		return
 	}
-	s.commit = rate
+	if r.full && (!r.cut || r.spent >= longestSpell) {
+		rate := float64(r.entries) / max(r.spent.Seconds(), 1e-4)
+		if s.commit > 0 {
+			rate = s.commit + .2*(rate-s.commit)
+		}
+		s.commit = rate
+	}
+	*r = commitRate{committing: r.committing, tallied: r.tallied, cut: r.committing > 0}
+}
+
+// commitRate measures what the log takes of both priorities together, since it works off one batch after the other and each
+// waits for the other one's: entries by the time in which a batch was under way.
+type commitRate struct {
+	committing, entries int
+	spent               time.Duration // up to tallied
+	tallied             time.Time
+	full                bool // one of the batches was
+	cut                 bool // a batch was under way when the last spell was ended, so that this one has entries of that time: much, if it is short
+}
+
+// longestSpell is for how long it is measured where there always is a batch under way.
+const longestSpell = 2 * time.Second
+
+func (r *commitRate) tally(now time.Time) {
+	if r.committing > 0 {
+		r.spent += now.Sub(r.tallied)
+	}
+	r.tallied = now
 }
 
 const (
@@ -178,7 +218,8 @@ func (s *shardState) batchSize(most int) int {
 }
 
 // crowded refuses what the log would not take in time: once more waits for it than it takes in commitWait, a space may have
-// no more on its way than its share of that. High observations go first, and are few or bounded by the capacity; mu is held.
+// no more on its way than its share of that. High observations have commits of their own, and are few or bounded by the
+// capacity; mu is held.
 func (s *shardState) crowded(l load) *wire.Error {
 	most := max(s.commit*commitWait, commitFew)
 	if s.commit == 0 || l.high || float64(s.inFlight+l.n) <= most {
@@ -342,7 +383,9 @@ func (s *shardState) committed(out []bus.Outcome, l load) {
 	failed, waiting := 0, 0
 	var last uint64
 	for _, o := range out {
-		if o.Err == nil && !o.Duplicate { // which is no more than what it was
+		// A duplicate is no more than what it was, unless it is one of what this gateway has just sent and did not hear of: then
+		// nothing so new was known.
+		if o.Err == nil && (!o.Duplicate || o.Sequence > s.last) {
 			waiting++
 			last = max(last, o.Sequence)
 		}

@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +39,8 @@ func (g *group) leftOut(now time.Time) error {
 	return nil
 }
 
-// writer appends what requests give it to the log of one shard: what has high priority and what has not by a batcher each,
-// so that neither waits for the commit of the other.
+// writer appends what requests give it to the log of one shard: what has high priority and what has not by a batcher each, so
+// that neither waits for a batch of the other to be filled and answered. The server works them off one after the other.
 type writer struct{ normal, high *batcher }
 
 func newWriter(js jetstream.JetStream, cfg BatchConfig, state *shardState) *writer {
@@ -55,18 +57,18 @@ func (w *writer) submit(g *group) bool {
 	return w.normal.submit(g)
 }
 
-// settled waits until what was taken of a space with high priority is in the log or has failed; false after close, or when
-// ctx has ended.
-func (w *writer) settled(ctx context.Context, space string, deadline time.Time) bool {
-	done := make(chan struct{})
-	if !w.high.submit(&group{space: space, high: true, deadline: deadline, done: func([]bus.Outcome) { close(done) }}) {
-		return false
+// settled waits until what was taken of a space with high priority is in the log or has failed. Where there is nothing of it,
+// it does not wait.
+func (w *writer) settled(ctx context.Context, space string) error {
+	done := w.high.settled(space)
+	if done == nil {
+		return nil
 	}
 	select {
 	case <-done:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 }
 
@@ -88,6 +90,7 @@ type batcher struct {
 	count  int // entries of those that wait
 	most   int // entries of the next batch: what commits have taken decides
 	closed bool
+	spaces map[string]*pending
 	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
 	done   chan struct{}
 }
@@ -95,10 +98,63 @@ type batcher struct {
 func newBatcher(js jetstream.JetStream, cfg BatchConfig, state *shardState) *batcher {
 	b := &batcher{
 		js: js, cfg: cfg, state: state, most: cfg.MaxSize, filled: make(chan struct{}, 1), done: make(chan struct{}),
-		queue: queue.NewFair[string, *group](turnBytes),
+		queue: queue.NewFair[string, *group](turnBytes), spaces: map[string]*pending{},
 	}
 	go b.run()
 	return b
+}
+
+// pending is what a space has in a batcher, waiting or being committed, and who waits for that.
+type pending struct {
+	groups  map[*group]struct{}
+	waiters []*waiter
+}
+
+// waiter waits for groups.
+type waiter struct {
+	left map[*group]struct{}
+	done chan struct{}
+}
+
+// settled returns what is closed when all is settled that a space has here now; nil where it has nothing.
+func (b *batcher) settled(space string) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.spaces[space]
+	if p == nil {
+		return nil
+	}
+	w := &waiter{left: maps.Clone(p.groups), done: make(chan struct{})}
+	p.waiters = append(p.waiters, w)
+	return w.done
+}
+
+// enter notes a group; mu is held.
+func (b *batcher) enter(g *group) {
+	p := b.spaces[g.space]
+	if p == nil {
+		p = &pending{groups: map[*group]struct{}{}}
+		b.spaces[g.space] = p
+	}
+	p.groups[g] = struct{}{}
+}
+
+// leave notes that a group is settled.
+func (b *batcher) leave(g *group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.spaces[g.space]
+	delete(p.groups, g)
+	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
+		delete(w.left, g)
+		if len(w.left) == 0 {
+			close(w.done)
+		}
+		return len(w.left) == 0
+	})
+	if len(p.groups) == 0 {
+		delete(b.spaces, g.space)
+	}
 }
 
 // turnBytes is what a space may put into a batch before the next one has its turn.
@@ -114,6 +170,7 @@ func (b *batcher) submit(g *group) bool {
 	first, before := b.queue.Len() == 0, b.count
 	b.queue.Push(g.space, g, g.bytes+len(g.entries)<<10)
 	b.count += len(g.entries)
+	b.enter(g)
 	wake := first || before < b.most && b.count >= b.most
 	b.mu.Unlock()
 	if wake {
@@ -217,16 +274,15 @@ func (b *batcher) publish(batch []*group) {
 		entries = append(entries, g.entries...)
 		live = append(live, g)
 	}
-	var out []bus.Outcome
-	if len(entries) > 0 {
-		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		start := time.Now()
-		out = bus.PublishAll(ctx, b.js, entries)
-		cancel()
-		if len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 { // a small batch says little of what a commit takes
-			b.state.commits(len(entries), time.Since(start))
-		}
+	if len(live) == 0 {
+		return
 	}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	full := len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 // a small batch says little of what a commit takes
+	b.state.commitBegins(time.Now())
+	out := bus.PublishAll(ctx, b.js, entries)
+	b.state.commitEnds(time.Now(), len(entries), full)
+	cancel()
 	for _, g := range live {
 		b.settle(g, out[:len(g.entries)])
 		out = out[len(g.entries):]
@@ -234,9 +290,8 @@ func (b *batcher) publish(batch []*group) {
 }
 
 func (b *batcher) settle(g *group, out []bus.Outcome) {
-	if len(out) > 0 {
-		b.state.committed(out, g.load)
-	}
+	b.state.committed(out, g.load)
+	b.leave(g)
 	g.done(out)
 }
 

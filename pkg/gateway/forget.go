@@ -147,8 +147,8 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 		deadline: deadline,
 		done:     func(out []bus.Outcome) { result <- out[0] },
 	}
-	if !g.writers[shard].settled(ctx, space, deadline) {
-		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "what came before it was not written in time, so this was not; send the request again")
+	if err := g.writers[shard].settled(ctx, space); err != nil {
+		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "what the gateway had taken of the space before was not written in time, so this was not written either; send the request again")
 	}
 	// Forgets relieve; they are never refused for lag, only counted.
 	g.shards[shard].take(1, len(b))

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 )
 
@@ -99,7 +101,12 @@ func (s *shares) settle(l load, n int, last uint64) {
 	s.spaces[l.space].flight -= l.n
 	s.remove(l.space, l.high, l.n-n)
 	if n > 0 {
-		s.committed = append(s.committed, committed{l.space, n, last, l.high})
+		// Batches of the two priorities end beside each other: one may be behind what came before it.
+		at := len(s.committed)
+		for at > s.first && s.committed[at-1].last > last {
+			at--
+		}
+		s.committed = slices.Insert(s.committed, at, committed{l.space, n, last, l.high})
 	}
 }
 

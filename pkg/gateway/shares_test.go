@@ -233,7 +233,9 @@ func TestSharesComeOutEven(t *testing.T) {
 // What the log would not take in time is refused, but of spaces with little on its way.
 func TestSlowLog(t *testing.T) {
 	s := newSimulated(t)
-	s.commits(500, 250*time.Millisecond)
+	start := time.Now()
+	s.commitBegins(start)
+	s.commitEnds(start.Add(250*time.Millisecond), 500, true)
 	taken := 0
 	var err *wire.Error
 	for ; err == nil; taken += 100 {
@@ -244,6 +246,35 @@ func TestSlowLog(t *testing.T) {
 	}
 	if err := s.admit(load{space: "quiet", n: 10, bytes: 10}); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the log takes is of the batches of both priorities together, which wait for each other there.
+func TestRateOfTheLog(t *testing.T) {
+	s := newSimulated(t)
+	at := func(ms int) time.Time { return time.Unix(1, 0).Add(time.Duration(ms) * time.Millisecond) }
+	s.commitBegins(at(0))
+	s.commitBegins(at(0))
+	s.commitEnds(at(100), 300, true)
+	s.commitEnds(at(200), 100, false)
+	if s.commit != 2_000 {
+		t.Errorf("400 in 200 ms by two batches make %v a second", s.commit)
+	}
+	s.commitBegins(at(1_000))
+	s.commitEnds(at(1_100), 1, false)
+	if s.commit != 2_000 {
+		t.Errorf("with a small batch it is %v", s.commit)
+	}
+	// There always is a batch under way, of 1,000 a second.
+	for ms := 2_000; ms < 9_950; ms += 100 {
+		s.commitBegins(at(ms))
+		if ms > 2_000 {
+			s.commitEnds(at(ms+50), 100, true)
+		}
+	}
+	s.commitEnds(at(10_000), 100, true)
+	if s.commit > 1_700 || s.commit < 1_000 {
+		t.Errorf("where there always is a batch under way it goes from 2,000 to %v", s.commit)
 	}
 }
 

@@ -80,21 +80,28 @@ func (q *Fair[K, T]) Pop() (v T, ok bool) {
 	return q.take(f), true
 }
 
-// freshLooked is how many flows PopFresh looks at.
+// freshLooked is how many flows with items PopFresh looks at.
 const freshLooked = 64
 
 // PopFresh takes the next item of a flow in its first round that want says true of. It is for a consumer that has no room for
 // what Pop would take: what sends little passes by that too.
 func (q *Fair[K, T]) PopFresh(want func(T) bool) (v T, ok bool) {
-	f := q.fresh.head
-	for range freshLooked {
-		switch {
-		case f == nil:
-			return v, false
-		case f.first < len(f.items) && f.items[f.first].cost <= f.deficit && want(f.items[f.first].v):
+	looked := 0
+	for at := &q.fresh.head; *at != nil && looked < freshLooked; {
+		f := *at
+		if f.first == len(f.items) { // as in turn: it keeps its place among the others
+			*at = f.next
+			if q.fresh.tail == f {
+				q.fresh.retail()
+			}
+			q.old.push(f)
+			continue
+		}
+		if f.items[f.first].cost <= f.deficit && want(f.items[f.first].v) {
 			return q.take(f), true
 		}
-		f = f.next
+		looked++
+		at = &f.next
 	}
 	return v, false
 }
@@ -157,6 +164,14 @@ func (t *turns[K, T]) push(f *flow[K, T]) {
 		t.tail.next = f
 	}
 	t.tail = f
+}
+
+// retail finds the tail again, after it was taken out.
+func (t *turns[K, T]) retail() {
+	t.tail = nil
+	for f := t.head; f != nil; f = f.next {
+		t.tail = f
+	}
 }
 
 func (t *turns[K, T]) pop() *flow[K, T] {

@@ -153,3 +153,34 @@ func TestFairPopFresh(t *testing.T) {
 		t.Errorf("then came %v", rest)
 	}
 }
+
+// Flows that PopFresh has emptied do not stand before others.
+func TestFairPopFreshOfMany(t *testing.T) {
+	q := NewFair[int, int](2)
+	for round := range 3 {
+		for flow := range 5 * freshLooked {
+			q.Push(flow, flow, 1)
+		}
+		taken := 0
+		for {
+			if _, ok := q.PopFresh(func(int) bool { return true }); !ok {
+				break
+			}
+			taken++
+		}
+		// Afterwards they have had their round, until nothing waits at all.
+		if want := 5 * freshLooked; round == 0 && taken != want {
+			t.Errorf("took %d of %d", taken, want)
+		}
+		q.Push(-1-round, -1, 1)
+		if v, ok := q.PopFresh(func(int) bool { return true }); !ok || v != -1 {
+			t.Errorf("a new flow was passed over for %d", v)
+		}
+		for q.Len() > 0 {
+			q.Pop()
+		}
+		if _, ok := q.Pop(); ok || len(q.flows) != 0 {
+			t.Errorf("an empty queue has %d flows", len(q.flows))
+		}
+	}
+}

@@ -400,9 +400,14 @@ func (p *pursuit) foremost(found []hnsw.Candidate, shortlist int) []scored {
 	return best
 }
 
-// contends tells whether the score of a candidate may be one of the best.
+// contends tells whether the score of a candidate may be one of the best. While there are too few of them, min_score alone
+// decides, and looking closer costs little.
 func (p *pursuit) contends(best *TopK, c scored) bool {
-	return best.Wants(p.sp.codec.asScore(p.query, -c.score) + p.margin(c.row))
+	margin := p.margin(c.row)
+	if !best.full() {
+		margin *= 2
+	}
+	return best.Wants(p.sp.codec.asScore(p.query, -c.score) + margin)
 }
 
 // margin is by how much the score of a candidate may be better than its distance says.

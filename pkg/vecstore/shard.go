@@ -223,11 +223,11 @@ func (s *Shard) Applied(through uint64) {
 func (s *Shard) Checkpoint(now time.Time) error {
 	s.moments.note(s.log.Appended(), now)
 	s.cool(now)
-	s.maintainer.tick(s, now)
 	err := s.storeGivenUp()
 	if err == nil {
 		err = s.log.Checkpoint(now)
 	}
+	s.maintainer.tick(s, now) // what it gives the disk to do is not to stand before the checkpoint
 	if errors.Is(err, ErrFailed) {
 		// The next open must not trust what looks written. That the manifest cannot be stored either changes nothing for
 		// who is told of the failure.

@@ -24,6 +24,9 @@ func NewTopK(k int, minScore float32) *TopK {
 	return &TopK{k: k, minScore: minScore}
 }
 
+// full tells whether there are as many as are kept.
+func (t *TopK) full() bool { return len(t.rows) >= t.k }
+
 // Wants tells whether a row of this score would be kept.
 func (t *TopK) Wants(score float32) bool {
 	if math.IsNaN(float64(score)) {

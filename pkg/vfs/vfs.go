@@ -46,8 +46,8 @@ type File interface {
 	Size() (int64, error)
 	Truncate(size int64) error
 	Sync() error
-	// WriteBack asks for length bytes from offset to be written to the disk, and does not wait for that: a later Sync finds less
-	// left to write. It is a hint, and nothing where the system has no such call.
+	// WriteBack asks for length bytes from offset to be written to the disk, and does not wait for that, but for room in the queue of
+	// the disk: a later Sync finds less left to write. It is a hint, and nothing where the system has no such call.
 	WriteBack(offset, length int64)
 	// Allocate makes sure that length bytes from offset are on the disk, and extends the file over them with zeros where
 	// it is shorter: a full disk is an error here, and not a fault in a mapping.

@@ -22,6 +22,8 @@ func (w *indexWorker) apply(m *mailbox) {
 	w.pool.routed.Add(-int64(len(batch)))
 	if m.release() {
 		w.push(m)
+	} else {
+		w.pool.ended.Add(1)
 	}
 }
 

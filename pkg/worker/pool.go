@@ -26,8 +26,9 @@ type pool struct {
 	workers []*indexWorker
 	// apply is what makes tasks searchable: Shard.Apply, or in a test what fails as a test needs it.
 	apply func(*vecstore.Shard, []*vecstore.Event, uint64) (int, error)
-	// routed is how many tasks are in mailboxes.
+	// routed is how many tasks are in mailboxes, and ended how often one has become empty.
 	routed atomic.Int64
+	ended  atomic.Uint64
 
 	mu     sync.RWMutex
 	shards []*shard
@@ -243,16 +244,21 @@ func (w *indexWorker) pump() bool {
 		s.sweep()
 		s.turns.fill(s.lanes)
 		var n int
+		ended := p.ended.Load()
 		if crowded {
 			n = s.turns.takeFresh(w.buf[:min(p.cfg.MaxBatch, room)], func(t *task) bool { return s.mailbox(&t.event).idle() })
 		} else {
 			n = s.turns.take(w.buf[:min(max(depth/len(p.workers), p.cfg.MinBatch), p.cfg.MaxBatch, room)])
 		}
+		s.turns.look()
 		for j, t := range w.buf[:n] {
 			w.route(s.mailbox(&t.event), t)
 			w.buf[j] = nil
 		}
 		s.routing.Store(false)
+		if n == 0 && crowded && p.ended.Load() != ended {
+			return true // a mailbox that was not empty is now, and whoever emptied it could not look here meanwhile
+		}
 		if n > 0 {
 			p.metrics.BatchSize.Observe(float64(n))
 			if s.queued() > 0 || p.crowded() {

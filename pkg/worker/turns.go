@@ -92,23 +92,32 @@ func (q *turns) take(dst []*task) int {
 		}
 		dst[n] = t
 	}
-	if now := time.Now(); now.Sub(q.sampled) >= backlogsEvery {
-		q.sample(now)
-	}
 	return n
 }
 
-// takeFresh moves into dst tasks that want says true of, of spaces with little waiting, and returns how many there were.
+// look takes a sample of the backlogs, where the last one is old.
+func (q *turns) look() {
+	if now := time.Now(); now.Sub(q.sampled) >= backlogsEvery {
+		q.sample(now)
+	}
+}
+
+// takeFresh moves into dst tasks that want says true of, of spaces with little waiting, and returns how many there were. Each
+// lane has half of dst at the most, so that neither takes all of it.
 func (q *turns) takeFresh(dst []*task, want func(*task) bool) int {
 	n := 0
 	for _, lane := range []queue.Lane{queue.High, queue.Normal} {
-		for ; n < len(dst); n++ {
+		for range max(len(dst)/2, 1) {
+			if n == len(dst) {
+				break
+			}
 			t, ok := q.lanes[lane].PopFresh(want)
 			if !ok {
 				break
 			}
 			q.counts[lane].Add(-1)
 			dst[n] = t
+			n++
 		}
 	}
 	return n

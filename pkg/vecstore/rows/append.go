@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+
+	"github.com/engram-memory/engram/pkg/vfs"
 )
 
 // maxAppend is how many bytes of records Flush writes with one call at the most, and what is kept of the buffer for the
@@ -178,9 +180,10 @@ const writeBackBytes = 1 << 20
 
 // writeBack has the disk write what was appended, once it is enough. logMu is held.
 func (f *file) writeBack() {
-	if n := f.length - f.writing; n >= writeBackBytes {
+	end := f.length / vfs.PageSize * vfs.PageSize // the last page is not full yet
+	if n := end - f.writing; n >= writeBackBytes {
 		f.seg.WriteBack(f.writing, n)
-		f.writing = f.length
+		f.writing = end
 	}
 }
 
