@@ -98,7 +98,7 @@ func (s *shardState) admit(l load) *wire.Error {
 	if err := s.behind(l); err != nil {
 		return err
 	}
-	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.take(l.bytes) {
+	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.Grow(0, l.bytes) {
 		e := wire.Errorf(wire.CodeBackpressure, "", "%d bytes wait in this gateway for the commit of their shard; send the request again later", s.bytes)
 		e.RetryAfter = commitTime
 		return e
@@ -317,7 +317,7 @@ func (s *shardState) take(n, bytes int) {
 	s.mu.Lock()
 	s.inFlight += n
 	s.bytes += bytes
-	s.memory.force(bytes)
+	s.memory.Force(bytes)
 	s.mu.Unlock()
 }
 
@@ -327,7 +327,7 @@ func (s *shardState) release(l load) {
 	s.mu.Lock()
 	s.inFlight -= l.n
 	s.bytes -= l.bytes
-	s.memory.give(l.bytes)
+	s.memory.Give(l.bytes)
 	s.shares.settle(l, 0, 0)
 	s.mu.Unlock()
 }
@@ -338,7 +338,7 @@ func (s *shardState) committed(out []bus.Outcome, l load) {
 	defer s.mu.Unlock()
 	s.inFlight -= len(out)
 	s.bytes -= l.bytes
-	s.memory.give(l.bytes)
+	s.memory.Give(l.bytes)
 	failed, waiting := 0, 0
 	var last uint64
 	for _, o := range out {
