@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,9 @@ type shardState struct {
 	applied  uint64 // of the most advanced copy that speaks; while none does, the highest that was known
 	ahead    uint64 // what that copy has searchable behind applied
 	copies   map[string]copyState
-	inFlight int // observations that wait for their commit
-	bytes    int // of those
+	moved    chan struct{} // closed when a copy speaks, where somebody waits for that; else nil
+	inFlight int           // observations that wait for their commit
+	bytes    int           // of those
 	shares   shares
 	drain    float64
 	commit   float64   // entries a second that the log takes in full batches, 0 for unknown
@@ -393,6 +395,27 @@ func (s *shardState) stream() int64 {
 	return s.created
 }
 
+// behindCopies returns the names of the copies that speak and have not applied a sequence, in order, how many speak, and a
+// channel that is closed when one of them speaks again.
+func (s *shardState) behindCopies(sequence uint64, now time.Time) (behind []string, living int, moved <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, c := range s.copies {
+		if now.Sub(c.heard) > silence {
+			continue
+		}
+		living++
+		if c.applied < sequence {
+			behind = append(behind, name)
+		}
+	}
+	slices.Sort(behind)
+	if s.moved == nil {
+		s.moved = make(chan struct{})
+	}
+	return behind, living, s.moved
+}
+
 // heartbeat takes a worker's word on its copy into account.
 func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time) {
 	s.mu.Lock()
@@ -401,6 +424,10 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 		s.copies = map[string]copyState{}
 	}
 	s.copies[worker] = copyState{applied: st.GetApplied(), ahead: st.GetAhead(), heard: now}
+	if s.moved != nil {
+		close(s.moved)
+		s.moved = nil
+	}
 	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was.
 	s.applied, s.ahead = 0, 0
 	for name, c := range s.copies {
