@@ -312,7 +312,7 @@ func (r *observing) encode(entry *registry.Entry) {
 func (g *Gateway) early(space string, n int, high bool) *wire.Error {
 	err := g.shards[event.ShardOf(space, g.Topology.Shards)].refuses(load{space: space, n: n, high: high})
 	if err != nil {
-		g.pressures.refused(space, high, err)
+		g.press(space, high, err)
 	}
 	return err
 }
@@ -331,13 +331,13 @@ func (r *observing) high() bool {
 func (r *observing) admit(shard int, entry *registry.Entry, l load) *wire.Error {
 	if err := r.g.quotas.admit(entry, l, time.Now()); err != nil {
 		if err.RetryAfter > 0 {
-			r.g.pressures.refused(r.space, l.high, err)
+			r.g.press(r.space, l.high, err)
 		}
 		return err
 	}
 	if err := r.g.shards[shard].admit(l); err != nil {
 		r.g.quotas.release(entry, l)
-		r.g.pressures.refused(r.space, l.high, err)
+		r.g.press(r.space, l.high, err)
 		return err
 	}
 	return nil
