@@ -89,7 +89,7 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 	}
 	asks := client.New(env.Conn.NC)
 	return session.New(session.Options{
-		Config: cfg.Session, Core: core, Store: store, Gateway: env.Conn.NC.Opts.Name + "/" + rand.Text(), Metrics: m,
+		Config: cfg.Session, Core: core, Store: store, Gateway: env.Conn.NC.Opts.Name + "/" + rand.Text(), Metrics: m, Bodies: core.Bodies(),
 		Logger: env.Logger.With().Str("part", "sessions").Logger(), KnownFor: 2*client.MaxUncertainty - cfg.Deadline - knownMargin,
 		Principal: func(ctx context.Context) string {
 			if p := auth.FromContext(ctx); p != nil {

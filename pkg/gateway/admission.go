@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,9 @@ type shardState struct {
 	applied  uint64 // of the most advanced copy that speaks; while none does, the highest that was known
 	ahead    uint64 // what that copy has searchable behind applied
 	copies   map[string]copyState
-	inFlight int // observations that wait for their commit
-	bytes    int // of those
+	moved    chan struct{} // closed when a copy speaks, where somebody waits for that; else nil
+	inFlight int           // observations that wait for their commit
+	bytes    int           // of those
 	shares   shares
 	drain    float64
 	commit   float64   // entries a second that the log takes in full batches, 0 for unknown
@@ -99,7 +101,7 @@ func (s *shardState) admit(l load) *wire.Error {
 	if err := s.behind(l); err != nil {
 		return err
 	}
-	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.take(l.bytes) {
+	if s.bytes > 0 && !s.fitsBytes(l) || !s.memory.Grow(0, l.bytes) {
 		e := wire.Errorf(wire.CodeBackpressure, "", "%d bytes wait in this gateway for the commit of their shard; send the request again later", s.bytes)
 		e.RetryAfter = commitTime
 		return e
@@ -358,7 +360,7 @@ func (s *shardState) take(n, bytes int) {
 	s.mu.Lock()
 	s.inFlight += n
 	s.bytes += bytes
-	s.memory.force(bytes)
+	s.memory.Force(bytes)
 	s.mu.Unlock()
 }
 
@@ -368,7 +370,7 @@ func (s *shardState) release(l load) {
 	s.mu.Lock()
 	s.inFlight -= l.n
 	s.bytes -= l.bytes
-	s.memory.give(l.bytes)
+	s.memory.Give(l.bytes)
 	s.shares.settle(l, 0, 0)
 	s.mu.Unlock()
 }
@@ -379,7 +381,7 @@ func (s *shardState) committed(out []bus.Outcome, l load) {
 	defer s.mu.Unlock()
 	s.inFlight -= len(out)
 	s.bytes -= l.bytes
-	s.memory.give(l.bytes)
+	s.memory.Give(l.bytes)
 	failed, waiting := 0, 0
 	var last uint64
 	for _, o := range out {
@@ -436,6 +438,27 @@ func (s *shardState) stream() int64 {
 	return s.created
 }
 
+// behindCopies returns the names of the copies that speak and have not applied a sequence, in order, how many speak, and a
+// channel that is closed when one of them speaks again.
+func (s *shardState) behindCopies(sequence uint64, now time.Time) (behind []string, living int, moved <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, c := range s.copies {
+		if now.Sub(c.heard) > silence {
+			continue
+		}
+		living++
+		if c.applied < sequence {
+			behind = append(behind, name)
+		}
+	}
+	slices.Sort(behind)
+	if s.moved == nil {
+		s.moved = make(chan struct{})
+	}
+	return behind, living, s.moved
+}
+
 // heartbeat takes a worker's word on its copy into account.
 func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time) {
 	s.mu.Lock()
@@ -444,6 +467,10 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 		s.copies = map[string]copyState{}
 	}
 	s.copies[worker] = copyState{applied: st.GetApplied(), ahead: st.GetAhead(), heard: now}
+	if s.moved != nil {
+		close(s.moved)
+		s.moved = nil
+	}
 	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was.
 	s.applied, s.ahead = 0, 0
 	for name, c := range s.copies {

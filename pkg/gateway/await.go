@@ -50,6 +50,29 @@ func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[
 	}
 }
 
+// awaitCopies returns once every copy of the shard that speaks has applied a sequence that await has found applied in one of
+// them, or says which has not: each of them answers recalls. A copy that falls silent is not waited for any longer than it
+// counts as living.
+func (g *Gateway) awaitCopies(shard int, sequence uint64, deadline time.Time) *wire.Error {
+	ctx, cancel := context.WithDeadline(g.ctx, deadline)
+	defer cancel()
+	look := time.NewTicker(silence / 4)
+	defer look.Stop()
+	for {
+		behind, living, moved := g.shards[shard].behindCopies(sequence, time.Now())
+		if len(behind) == 0 || living == 1 { // the only one has just said so to await, before its next heartbeat
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-look.C:
+		case <-ctx.Done():
+			return wire.Errorf(wire.CodeDeadline, "", "the forget is durable at sequence %d of shard %d, but of its %d copies %q had not applied it before the deadline, and may still return what was forgotten",
+				sequence, shard, living, behind)
+		}
+	}
+}
+
 func refusedOf(resp *api.AwaitResponse) map[uint64]*api.Error {
 	if len(resp.GetQuarantined()) == 0 {
 		return nil

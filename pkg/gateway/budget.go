@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/engram-memory/engram/pkg/session"
 )
 
 // budget bounds the bytes that something may keep in memory. Nobody waits for it: who gets nothing refuses its client.
@@ -13,11 +15,12 @@ type budget struct {
 	gauge prometheus.Gauge
 }
 
-// take takes n bytes, if they are left. Somebody may always have what is within the limit where nobody else has anything.
-func (b *budget) take(n int) bool {
+// Grow takes n bytes more for somebody who has own, if they are left. Where nobody else has anything they always are, or
+// what is larger than the budget could never be taken.
+func (b *budget) Grow(own, n int) bool {
 	for {
 		used := b.used.Load()
-		if used > 0 && used+int64(n) > b.limit {
+		if used > int64(own) && used+int64(n) > b.limit {
 			return false
 		}
 		if b.used.CompareAndSwap(used, used+int64(n)) {
@@ -27,13 +30,23 @@ func (b *budget) take(n int) bool {
 	}
 }
 
-// force takes n bytes whether they are left or not.
-func (b *budget) force(n int) {
+// Room tells whether Grow would succeed now.
+func (b *budget) Room(own, n int) bool {
+	used := b.used.Load()
+	return used <= int64(own) || used+int64(n) <= b.limit
+}
+
+// Force takes n bytes whether they are left or not.
+func (b *budget) Force(n int) {
 	b.used.Add(int64(n))
 	b.gauge.Add(float64(n))
 }
 
-func (b *budget) give(n int) {
+// Give gives n bytes back.
+func (b *budget) Give(n int) {
 	b.used.Add(-int64(n))
 	b.gauge.Add(-float64(n))
 }
+
+// Bodies is what all requests and frames that are being read may have of the memory, with what streams have yet to send.
+func (g *Gateway) Bodies() session.Memory { return g.bodies }

@@ -38,8 +38,8 @@ type AdmissionConfig struct {
 	Capacity int `yaml:"capacity" default:"10000" usage:"observations of a shard between accepted and searchable"`
 	// MaxBytes bounds what waits in this gateway for one shard's commit.
 	MaxBytes int `yaml:"max_bytes" default:"67108864" usage:"bytes that wait for one shard's commit"`
-	// MaxMemory bounds what waits in this gateway for all shards' commits, and beside it what is read of requests.
-	MaxMemory int `yaml:"max_memory" default:"134217728" usage:"bytes that wait for the commits of all shards, and as many of requests that are being read"`
+	// MaxMemory bounds what waits in this gateway for all shards' commits, and beside it what is read of requests and streams.
+	MaxMemory int `yaml:"max_memory" default:"134217728" usage:"bytes that wait for the commits of all shards, and as many of requests and frames that are being read"`
 	// Activate and Recover are shares of Capacity: at the first the shard refuses normal observations of spaces that have
 	// more than their share outstanding, at the second it takes them again.
 	Activate float64 `yaml:"activate" default:"0.8" usage:"share of capacity at which normal observations are refused"`

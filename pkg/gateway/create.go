@@ -11,6 +11,7 @@ import (
 	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -150,7 +151,9 @@ const maxDefine = 64 << 10
 
 // putSpace defines a space: 201 where it made it, 200 where it was there.
 func (g *Gateway) putSpace(w http.ResponseWriter, r *http.Request) {
-	body, unread := wire.ReadBody(w, r, maxDefine)
+	counted := &countedReader{r: r.Body, held: session.Held{Memory: g.bodies}, conn: http.NewResponseController(w)}
+	defer counted.held.Release()
+	body, unread := counted.body(w, r, maxDefine)
 	f, refused := bodyFormat(r.Header.Get("Content-Type"), body)
 	if unread != nil {
 		refused = unread

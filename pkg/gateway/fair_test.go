@@ -163,3 +163,43 @@ func TestSlowBodiesAreBounded(t *testing.T) {
 		t.Errorf("%d %s", status, answer)
 	}
 }
+
+// JSON is counted for what decoding it takes, before it is decoded: a body that would fit by its bytes alone is refused where
+// somebody else has memory, be it whole or a line of many, and is taken where nobody has.
+func TestDecodingIsCounted(t *testing.T) {
+	const budget = 32 << 20
+	g := core(t, connect(t), func(c *gateway.Config) { c.Admission.MaxMemory = budget })
+	base := httpFace(t, g)
+	path := "/v1/spaces/" + unique("decoded") + "/observations"
+	other, err := new(net.Dialer).DialContext(t.Context(), "tcp", base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := fmt.Fprintf(other, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n", path, base); err != nil {
+		t.Fatal(err)
+	}
+	// A line that does not end is held.
+	line := strings.Repeat(" ", 1<<20)
+	if _, err := fmt.Fprintf(other, "%x\r\n%s\r\n", len(line), line); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the line is counted four times", func() bool { return g.Reading() == 4*len(line) })
+	body := `{"embedding":[1]` + strings.Repeat(" ", 6<<20) + `}`
+	if status, _, answer := post(t, base, path, "", body); status != http.StatusOK {
+		t.Errorf("where there is room: %d %s", status, answer)
+	}
+	body = `{"embedding":[1]` + strings.Repeat(" ", 8<<20) + `}`
+	status, _, answer := post(t, base, path, "", body)
+	if e := wire.DecodeError(wire.JSON, []byte(answer)); status != http.StatusTooManyRequests || e.Code != wire.CodeBackpressure {
+		t.Errorf("where there is none: %d %s", status, answer)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was held is free", func() bool { return g.Reading() == 0 })
+	if status, _, answer := post(t, base, path, "", `{"embedding":[1]`+strings.Repeat(" ", 15<<20)+`}`); status != http.StatusOK {
+		t.Errorf("where nobody else has any: %d %s", status, answer)
+	}
+	eventually(t, "it is free again", func() bool { return g.Reading() == 0 })
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 )
 
 // Forget writes the event that removes observations, or a whole space, to its log. It blocks until it is durable there,
-// or applied where the request asks for searchable. Ids that are not there are no error.
+// or applied in every copy where the request asks for searchable. Ids that are not there are no error.
 func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, *wire.Error) {
 	if err := checkForget(space, req); err != nil {
 		return nil, err
@@ -77,6 +78,9 @@ func (g *Gateway) Forget(ctx context.Context, space string, req *api.ForgetReque
 	resp := &api.ForgetResponse{Position: event.Position{Epoch: g.Topology.Epoch, Shard: shard, Sequence: out.Sequence}.String()}
 	if req.GetAcknowledgement() == api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE {
 		refused, err := g.await(shard, out.Sequence, out.Sequence, deadline)
+		if err == nil || err.Code == wire.CodeDeadline { // of whichever copy was asked
+			err = cmp.Or(g.awaitCopies(shard, out.Sequence, deadline), err)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/auth"
+	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -28,12 +29,15 @@ func (g *Gateway) postObservations(w http.ResponseWriter, r *http.Request) {
 		g.postLines(w, r)
 		return
 	}
-	counted := &countedReader{r: r.Body, budget: g.bodies, conn: http.NewResponseController(w)}
-	defer counted.release()
-	body, unread := counted.body(w, r)
+	counted := &countedReader{r: r.Body, held: session.Held{Memory: g.bodies}, conn: http.NewResponseController(w)}
+	defer counted.held.Release()
+	body, unread := counted.body(w, r, maxBody)
 	f, refused := bodyFormat(contentType, body)
 	if unread != nil {
 		refused = unread
+	}
+	if refused == nil && !counted.decodes(f, body) {
+		refused = session.TooMuchRead()
 	}
 	if refused != nil {
 		if refused.Code == wire.CodeBackpressure {
@@ -100,14 +104,14 @@ func worstStatus(resp *api.ObserveResponse) int {
 	return http.StatusOK
 }
 
-// countedReader counts what is read against a budget until it is released, so that clients that send slowly, however many
+// countedReader counts what is read against a budget until that is released, so that clients that send slowly, however many
 // there are, do not fill the memory.
 type countedReader struct {
-	r      io.ReadCloser
-	conn   *http.ResponseController
-	budget *budget
-	n      int
-	full   bool // there was no room for more
+	r    io.ReadCloser
+	conn *http.ResponseController
+	held session.Held
+	n    int  // bytes read
+	full bool // there was no room for more
 }
 
 var errBodies = errors.New("too much is being read")
@@ -120,7 +124,7 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(bodySilence))
 	n, err := c.r.Read(p)
 	_ = c.conn.SetReadDeadline(time.Time{})
-	if n > 0 && !c.budget.take(n) {
+	if !c.held.Grow(n) {
 		c.full = true
 		return 0, errBodies
 	}
@@ -132,25 +136,19 @@ func (c *countedReader) Read(p []byte) (int, error) {
 func (c *countedReader) Close() error { return c.r.Close() }
 
 // body reads the body of a request, and counts what it has once it is unpacked.
-func (c *countedReader) body(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Error) {
+func (c *countedReader) body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *wire.Error) {
 	r.Body = c
-	body, err := wire.ReadBody(w, r, maxBody)
-	if more := len(body) - c.n; err == nil && more > 0 {
-		if c.full = !c.budget.take(more); !c.full {
-			c.n += more
-		}
+	body, err := wire.ReadBody(w, r, most)
+	if err == nil && !c.held.Grow(len(body)-c.n) {
+		c.full = true
 	}
 	if c.full {
-		return nil, tooManyBodies()
+		return nil, session.TooMuchRead()
 	}
 	return body, err
 }
 
-func (c *countedReader) release() { c.budget.give(c.n) }
-
-// tooManyBodies is what a client is told whose request does not fit the budget.
-func tooManyBodies() *wire.Error {
-	e := wire.Errorf(wire.CodeBackpressure, "", "the requests that this gateway is reading fill the memory that they may have; send the request again later")
-	e.RetryAfter = time.Second
-	return e
+// decodes counts what decoding a body takes beside it; false when that is not there.
+func (c *countedReader) decodes(f wire.Format, body []byte) bool {
+	return c.held.Grow((session.Factor(f) - 1) * len(body))
 }

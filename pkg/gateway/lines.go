@@ -14,6 +14,7 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -70,7 +71,7 @@ func (g *Gateway) postLines(w http.ResponseWriter, r *http.Request) {
 // oneLine is a line of the body, or what became of it.
 type oneLine struct {
 	text []byte
-	size int64 // of it that is counted
+	size int64 // bytes of it, which are counted
 	long bool  // over maxLine, and left out
 	full bool  // there was no room for it, and it is left out
 	err  error // io.EOF with the last one
@@ -85,7 +86,7 @@ type reading struct {
 
 func (r *reading) release(n int64) {
 	r.ahead.Release(n)
-	r.budget.give(int(n))
+	r.budget.Give(session.JSONFactor * int(n))
 }
 
 // readLines reads a body to its end, whatever is in it: on a connection in both directions the server cannot skip the rest.
@@ -97,14 +98,10 @@ func readLines(ctx context.Context, body io.Reader, budget *budget) *reading {
 		in := bufio.NewReaderSize(body, 64<<10)
 		for err := error(nil); err == nil; {
 			var l oneLine
-			l.text, l.long, err = readLine(in)
-			l.err, l.size = err, int64(len(l.text))
+			l, err = r.readLine(in)
 			if r.ahead.Acquire(ctx, l.size) != nil {
+				r.budget.Give(session.JSONFactor * int(l.size))
 				return
-			}
-			if l.full = l.size > 0 && !r.budget.take(int(l.size)); l.full {
-				r.ahead.Release(l.size)
-				l.text, l.size = nil, 0
 			}
 			select {
 			case r.lines <- l:
@@ -117,17 +114,29 @@ func readLines(ctx context.Context, body io.Reader, budget *budget) *reading {
 	return r
 }
 
-// readLine returns the next line. One that is longer than maxLine is read and left out.
-func readLine(in *bufio.Reader) (line []byte, long bool, err error) {
+// readLine returns the next line, whose bytes are counted as they come, times what decoding them takes. One that is longer
+// than maxLine, or for which there is no room, is read and left out.
+func (r *reading) readLine(in *bufio.Reader) (oneLine, error) {
+	var l oneLine
+	held := session.Held{Memory: r.budget}
 	for {
 		part, err := in.ReadSlice('\n')
-		if long = long || len(line)+len(part) > maxLine; long {
-			line = nil
-		} else {
-			line = append(line, part...)
+		switch {
+		case l.long || l.full:
+		case len(l.text)+len(part) > maxLine:
+			l.long = true
+		case !held.Grow(session.JSONFactor * len(part)):
+			l.full = true
+		default:
+			l.text = append(l.text, part...)
+		}
+		if l.long || l.full {
+			l.text = nil
+			held.Release()
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, long, err
+			l.err, l.size = err, int64(len(l.text))
+			return l, err
 		}
 	}
 }
@@ -172,7 +181,7 @@ func (l *lines) serve() bool {
 		case line.long:
 			going = l.flush() && l.refuse(l.number, wire.Errorf(wire.CodeTooLarge, "", "the line has more than %d bytes", maxLine))
 		case line.full:
-			refused := tooManyBodies()
+			refused := session.TooMuchRead()
 			l.g.Metrics.Space(l.g.label(l.space)).Rejected(string(refused.Code)).Inc()
 			going = l.flush() && l.refuse(l.number, refused)
 		case line.err != nil && !errors.Is(line.err, io.EOF):

@@ -16,6 +16,7 @@ import (
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/session"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -62,12 +63,14 @@ func (r *observing) begin() (begun bool) {
 
 // slowly is the rare way, by the bucket or an embedder.
 func (r *observing) slowly(ctx context.Context) {
-	size := proto.Size(r.req)
-	if !r.g.bodies.take(size) {
-		r.refuse(tooManyBodies())
-		return
+	if !r.counted {
+		held := session.Held{Memory: r.g.bodies}
+		if !held.Grow(proto.Size(r.req)) {
+			r.refuse(session.TooMuchRead())
+			return
+		}
+		defer held.Release()
 	}
-	defer r.g.bodies.give(size)
 	ctx, cancel := context.WithDeadline(ctx, r.deadline)
 	defer cancel()
 	entry, err := r.define(ctx)
@@ -105,6 +108,8 @@ type observing struct {
 	req      *api.ObserveRequest
 	deadline time.Time
 	done     func(*api.ObserveResponse, *wire.Error)
+	// counted tells that the transport has counted the request's bytes against bodies, and will until the request is answered.
+	counted bool
 	// dropped, if set, tells that the entries are not to be sent to the log any more.
 	dropped func() bool
 	// lines, if set, are the numbers of the observations as lines of NDJSON, which their write ids have after the key: which of
@@ -307,7 +312,7 @@ func (r *observing) encode(entry *registry.Entry) {
 func (g *Gateway) early(space string, n int, high bool) *wire.Error {
 	err := g.shards[event.ShardOf(space, g.Topology.Shards)].refuses(load{space: space, n: n, high: high})
 	if err != nil {
-		g.pressures.refused(space, high, err)
+		g.press(space, high, err)
 	}
 	return err
 }
@@ -326,13 +331,13 @@ func (r *observing) high() bool {
 func (r *observing) admit(shard int, entry *registry.Entry, l load) *wire.Error {
 	if err := r.g.quotas.admit(entry, l, time.Now()); err != nil {
 		if err.RetryAfter > 0 {
-			r.g.pressures.refused(r.space, l.high, err)
+			r.g.press(r.space, l.high, err)
 		}
 		return err
 	}
 	if err := r.g.shards[shard].admit(l); err != nil {
 		r.g.quotas.release(entry, l)
-		r.g.pressures.refused(r.space, l.high, err)
+		r.g.press(r.space, l.high, err)
 		return err
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 // while they would be, and once when they are taken again. So those that were not refused yet hold back, too.
 type pressures struct {
 	mu sync.Mutex
-	// told are the spaces whose producers hold back.
+	// told are the living spaces whose producers hold back.
 	told map[string]*pressed
 
 	first chan struct{} // one token: a space was refused that was not told
@@ -39,6 +39,14 @@ const (
 
 func newPressures() *pressures {
 	return &pressures{told: map[string]*pressed{}, first: make(chan struct{}, 1)}
+}
+
+// press notes a refusal that is to be retried. Of a space that is not there nobody is told but who was refused: a client can make
+// up as many names as it likes, and would take the places of those that others wait for.
+func (g *Gateway) press(space string, high bool, e *wire.Error) {
+	if g.Registry.Get(space).Living() {
+		g.pressures.refused(space, high, e)
+	}
 }
 
 // refused notes a refusal that is to be retried.

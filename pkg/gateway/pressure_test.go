@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -214,6 +215,46 @@ func TestOutage(t *testing.T) {
 		}
 		if n != 1 {
 			t.Errorf("%s was answered with %s, and the log has it %d times", space, positions[i], n)
+		}
+	}
+}
+
+// Refusals under names that nobody has a space of take no memory.
+func TestPressureOfNoSpace(t *testing.T) {
+	const capacity = 20
+	srv := bustest.Start(t)
+	g := core(t, srv.Connect(), func(c *gateway.Config) { c.Admission.Capacity, c.Deadline = capacity, time.Second })
+	send := func(space string) *wire.Error {
+		return (<-observe(g, space, one(&api.Observation{Embedding: f32(1, 2), Priority: api.Priority_PRIORITY_HIGH}))).refused
+	}
+	// Nobody drains the shards: names are made up until each shard takes nothing more.
+	var refused []string
+	for i := 0; len(refused) < 100; i++ {
+		if i > 100*capacity {
+			t.Fatal("new spaces are taken on and on")
+		}
+		if space := unique("made-up"); send(space) != nil {
+			refused = append(refused, space)
+		}
+	}
+	var there string
+	for n := 1; there == ""; n++ {
+		if space := fmt.Sprintf("made-up-%d", n); g.Registry.Get(space).Living() {
+			there = space
+		}
+	}
+	for i := 0; send(there) == nil; i++ {
+		if i > 2*capacity {
+			t.Fatal("the space is never refused")
+		}
+	}
+	told := g.Told()
+	if !slices.Contains(told, there) {
+		t.Errorf("told are %q, and not %s, which is there", told, there)
+	}
+	for _, space := range refused {
+		if slices.Contains(told, space) {
+			t.Errorf("%s is told, which is not there", space)
 		}
 	}
 }

@@ -22,9 +22,14 @@ import (
 type Service struct {
 	g     *Gateway
 	micro micro.Service
-	// answers counts the requests that are not answered yet.
-	answers sync.WaitGroup
+	// answers counts the observes that are not answered yet. Those are bounded by admission, and need no goroutine but where
+	// Gateway.slow has a place; forgets and defines wait.
+	answers          sync.WaitGroup
+	forgets, defines *bus.Places
 }
+
+// maxWaiting is how many forgets, and how many requests to define a space, wait at once.
+const maxWaiting = 1024
 
 // maxPending bounds the bytes of requests that wait for an endpoint's handler. Handlers never wait, so that this fills only
 // when the processors are taken.
@@ -32,7 +37,7 @@ const maxPending = 64 << 20
 
 // Serve starts to take requests.
 func (g *Gateway) Serve(version string) (*Service, error) {
-	s := &Service{g: g}
+	s := &Service{g: g, forgets: bus.NewPlaces(maxWaiting, "forgets"), defines: bus.NewPlaces(maxWaiting, "requests to define a space")}
 	var err error
 	s.micro, err = micro.AddService(g.Conn, micro.Config{
 		Name: "engram-gateway", Version: version, Description: "Takes observations and forgets to the log of their space, and makes spaces.",
@@ -77,6 +82,8 @@ func (g *Gateway) Serve(version string) (*Service, error) {
 func (s *Service) Stop() error {
 	err := s.micro.Stop()
 	s.answers.Wait()
+	s.forgets.Stop()
+	s.defines.Stop()
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("stopping the service engram-gateway: %w", err)
 	}
@@ -135,7 +142,7 @@ func (s *Service) forget(req micro.Request) {
 		respondError(req, f, refused)
 		return
 	}
-	s.answers.Go(func() {
+	crowded := s.forgets.Go(func() {
 		resp, refused := s.g.Forget(context.Background(), space, in)
 		if refused != nil {
 			respondError(req, f, refused)
@@ -144,6 +151,9 @@ func (s *Service) forget(req micro.Request) {
 		body, refused := wire.EncodeForget(f, resp)
 		respond(req, f, body, refused)
 	})
+	if crowded != nil {
+		respondError(req, f, crowded)
+	}
 }
 
 func (s *Service) define(req micro.Request) {
@@ -156,7 +166,7 @@ func (s *Service) define(req micro.Request) {
 		respondError(req, f, refused)
 		return
 	}
-	s.answers.Go(func() {
+	crowded := s.defines.Go(func() {
 		resp, refused := s.g.Define(context.Background(), spaceOf(req.Subject()), in)
 		if refused != nil {
 			respondError(req, f, refused)
@@ -165,6 +175,9 @@ func (s *Service) define(req micro.Request) {
 		body, refused := wire.EncodeDefine(f, resp)
 		respond(req, f, body, refused)
 	})
+	if crowded != nil {
+		respondError(req, f, crowded)
+	}
 }
 
 // spaceOf returns the last token of a subject, be it the name of a space or not: the refusal says what it was.

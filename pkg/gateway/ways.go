@@ -12,7 +12,8 @@ import (
 // The ways into Observe, beside Observe itself, that suit one transport or another. All of them check, admit and answer
 // alike.
 
-// ObserveWait is Observe for a goroutine that can wait. It gives up when ctx ends.
+// ObserveWait is Observe for a goroutine that can wait. It gives up when ctx ends. The caller has counted the request against
+// Bodies until it returns.
 func (g *Gateway) ObserveWait(ctx context.Context, space string, in *api.ObserveRequest) (*api.ObserveResponse, *wire.Error) {
 	return g.observeLines(ctx, space, in, nil)
 }
@@ -29,7 +30,7 @@ func (g *Gateway) observeLines(ctx context.Context, space string, in *api.Observ
 	overdue := time.NewTimer(time.Until(deadline) + 100*time.Millisecond)
 	defer overdue.Stop()
 	g.start(&observing{
-		g: g, space: space, req: in, deadline: deadline, lines: lines,
+		g: g, space: space, req: in, deadline: deadline, lines: lines, counted: true,
 		done: func(resp *api.ObserveResponse, refused *wire.Error) { answered <- answer{resp, refused} },
 	})
 	select {
@@ -45,9 +46,10 @@ func (g *Gateway) observeLines(ctx context.Context, space string, in *api.Observ
 // ObserveInOrder is Observe for the requests of a stream: they reach the log of their shard in the order of the calls,
 // which one goroutine makes. What has to wait for a definition or an embedder does so in the call, until ctx ends.
 // dropped is asked when the request would be sent to the log; it is not sent where the answer is true, and done gets
-// CodeUnavailable. Both are called on any goroutine, and must not block.
+// CodeUnavailable. Both are called on any goroutine, and must not block. The caller has counted the request against Bodies
+// until the call returns.
 func (g *Gateway) ObserveInOrder(ctx context.Context, space string, req *api.ObserveRequest, dropped func() bool, done func(*api.ObserveResponse, *wire.Error)) {
-	r := &observing{g: g, space: space, req: req, done: done, dropped: dropped, deadline: g.deadline(time.Now(), req.GetDeadlineMs())}
+	r := &observing{g: g, space: space, req: req, done: done, dropped: dropped, counted: true, deadline: g.deadline(time.Now(), req.GetDeadlineMs())}
 	if r.begin() {
 		return
 	}

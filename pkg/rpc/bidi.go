@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -18,12 +19,31 @@ import (
 type bidi struct {
 	stream  *connect.BidiStream[api.ObserveStreamRequest, api.ObserveStreamResponse]
 	control *http.ResponseController
+	body    *body
+	silent  atomic.Bool // nothing came of a frame for too long
+}
+
+func newBidi(ctx context.Context, stream *connect.BidiStream[api.ObserveStreamRequest, api.ObserveStreamResponse]) *bidi {
+	b := &bidi{stream: stream, control: controlOf(ctx), body: bodyOf(ctx)}
+	b.body.silenced = func() {
+		b.silent.Store(true)
+		b.readUntil(time.Now())
+	}
+	return b
 }
 
 func (b *bidi) Recv() (*api.ObserveStreamRequest, error) {
+	b.body.next()
 	in, err := b.stream.Receive()
+	b.body.stopped()
 	var refused *wire.Error
 	switch code := connect.CodeOf(err); {
+	case b.body.full:
+		return nil, session.Broken{Why: session.TooMuchRead()}
+	case b.body.leftOut:
+		return nil, session.TooMuchRead()
+	case err != nil && b.silent.Load():
+		return nil, session.Broken{Why: silentFrame()}
 	case err == nil:
 		return in, nil
 	case errors.Is(err, io.EOF):
@@ -36,6 +56,11 @@ func (b *bidi) Recv() (*api.ObserveStreamRequest, error) {
 		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxFrame)}
 	}
 	return nil, err
+}
+
+// silentFrame is why a stream ends whose client has begun a frame and does not go on.
+func silentFrame() *wire.Error {
+	return wire.Errorf(wire.CodeDeadline, "", "nothing came of a frame for %v after it had begun", frameSilence)
 }
 
 func (b *bidi) Send(out *api.ObserveStreamResponse) error { return b.stream.Send(out) }

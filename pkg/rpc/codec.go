@@ -69,6 +69,9 @@ func (text) Unmarshal(b []byte, m any) error {
 	if len(b) == 0 {
 		return fmt.Errorf("the body is empty; send {} for a request that says nothing")
 	}
+	if refused := wire.CheckObjects(b); refused != nil {
+		return refused
+	}
 	return protojson.Unmarshal(b, p)
 }
 

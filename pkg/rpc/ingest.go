@@ -19,6 +19,8 @@ type Ingest interface {
 	ObserveWait(ctx context.Context, space string, req *api.ObserveRequest) (*api.ObserveResponse, *wire.Error)
 	Forget(ctx context.Context, space string, req *api.ForgetRequest) (*api.ForgetResponse, *wire.Error)
 	Define(ctx context.Context, space string, req *api.DefineRequest) (*api.DefineResponse, *wire.Error)
+	// Bodies is the memory that requests and frames are counted against from when they are read until they are answered.
+	Bodies() session.Memory
 }
 
 // StreamPath is where a WebSocket is opened.
@@ -41,8 +43,8 @@ func StreamRoute(sessions *session.Manager) openapi.Route {
 // MountIngest serves IngestService.
 func MountIngest(mux *http.ServeMux, ingest Ingest, sessions *session.Manager) {
 	path, handler := engramv1connect.NewIngestServiceHandler(&ingestService{ingest, sessions}, options()...)
-	mux.Handle(path, handler)
-	mux.Handle(engramv1connect.IngestServiceObserveStreamProcedure, controlled(handler))
+	mux.Handle(path, counted(ingest.Bodies(), maxMessage, false, handler))
+	mux.Handle(engramv1connect.IngestServiceObserveStreamProcedure, controlled(counted(ingest.Bodies(), maxFrame, true, handler)))
 }
 
 type ingestService struct {
@@ -83,7 +85,7 @@ func (s *ingestService) Define(ctx context.Context, req *connect.Request[api.Def
 }
 
 func (s *ingestService) ObserveStream(ctx context.Context, stream *connect.BidiStream[api.ObserveStreamRequest, api.ObserveStreamResponse]) error {
-	if err := s.sessions.Serve(ctx, &bidi{stream, controlOf(ctx)}); err != nil {
+	if err := s.sessions.Serve(ctx, newBidi(ctx, stream)); err != nil {
 		return err.Connect()
 	}
 	return nil

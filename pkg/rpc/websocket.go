@@ -3,8 +3,10 @@ package rpc
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -23,7 +25,8 @@ func webSocket(sessions *session.Manager) http.HandlerFunc {
 		conn.SetReadLimit(maxFrame)
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		s := &socket{conn: conn, ctx: ctx}
+		s := &socket{conn: conn, ctx: ctx, held: session.Held{Memory: sessions.Bodies}}
+		defer s.held.Release()
 		s.format.Store(uint32(wire.JSON))
 		_ = sessions.Serve(ctx, s) // the client was told
 		_ = conn.CloseNow()        // does nothing where it is closed
@@ -35,19 +38,54 @@ type socket struct {
 	conn   *websocket.Conn
 	ctx    context.Context
 	format atomic.Uint32
+	held   session.Held // of the frame that was read last
+}
+
+// read returns a message, whose bytes are counted until the next one is asked for. One for which there is no room is read
+// over.
+func (s *socket) read() (f wire.Format, message []byte, err error) {
+	s.held.Release()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	kind, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	f = wire.JSON
+	if kind == websocket.MessageBinary {
+		f = wire.Protobuf
+	}
+	// A context that ends in a read ends the connection with it.
+	silence := time.AfterFunc(frameSilence, cancel)
+	defer silence.Stop()
+	part := make([]byte, 16<<10)
+	for {
+		n, err := r.Read(part)
+		silence.Reset(frameSilence)
+		if !s.held.Grow(n * session.Factor(f)) {
+			s.held.Release()
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				return 0, nil, err
+			}
+			return 0, nil, session.TooMuchRead()
+		}
+		message = append(message, part[:n]...)
+		if errors.Is(err, io.EOF) {
+			return f, message, nil
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
 }
 
 func (s *socket) Recv() (*api.ObserveStreamRequest, error) {
-	kind, body, err := s.conn.Read(s.ctx)
+	f, body, err := s.read()
 	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return nil, session.Broken{Why: wire.Errorf(wire.CodeTooLarge, "", "a frame has more than %d bytes; send fewer observations in one", maxFrame)}
 	}
 	if err != nil {
 		return nil, err
-	}
-	f := wire.JSON
-	if kind == websocket.MessageBinary {
-		f = wire.Protobuf
 	}
 	s.format.Store(uint32(f))
 	in, refused := wire.DecodeFrame(f, body)

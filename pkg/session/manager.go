@@ -24,7 +24,7 @@ type Core interface {
 	AwaitSearchable(shard int, first, last uint64, deadlineMS uint32) (map[uint64]*api.Error, *wire.Error)
 }
 
-// Options are what a Manager works with. All are required but Recall, Allow, Principal, Authenticated, Expires and Now.
+// Options are what a Manager works with. All are required but Bodies, Recall, Allow, Principal, Authenticated, Expires and Now.
 type Options struct {
 	Config Config
 	Core   Core
@@ -35,6 +35,8 @@ type Options struct {
 	KnownFor time.Duration
 	Metrics  *metrics.Sessions
 	Logger   zerolog.Logger
+	// Bodies is the memory that streams share with requests. Without it they are bounded by their windows alone.
+	Bodies Memory
 	// Recall answers the recalls of streams; without it they are refused. The space is empty where the request names several.
 	Recall func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error)
 	// Allow tells why who asks may not observe in a space, or may not do so now, nil where they may. Without it all may.
@@ -87,6 +89,9 @@ func New(opt Options) *Manager {
 	}
 	if opt.Expires == nil {
 		opt.Expires = func(context.Context) time.Time { return time.Time{} }
+	}
+	if opt.Bodies == nil {
+		opt.Bodies = unbounded{}
 	}
 	m := &Manager{
 		Options: opt, streams: map[*stream]struct{}{}, sessions: map[string]*stream{}, shares: map[string]int{},

@@ -198,10 +198,7 @@ func (s *stream) ack(b *batch, taken int, err *wire.Error) {
 		}
 	}
 	if err != nil {
-		if err.Code == wire.CodeBackpressure && !s.pressed {
-			s.pressed = true
-			s.put(outgoing{frame: statusFrame(api.StreamState_STREAM_STATE_BACKPRESSURE, err.RetryAfter, s.order.next)})
-		}
+		s.press(err)
 		at := b.first + uint64(taken)
 		refused.frame = refusedFrame(at, at, err)
 		s.put(refused)

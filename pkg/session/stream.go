@@ -155,7 +155,7 @@ func (s *stream) read() {
 		case errors.As(err, &broken):
 			s.end(ending{err: broken.Why})
 		case errors.As(err, &unread):
-			s.refuse(0, unread)
+			s.unread(unread)
 		case errors.Is(err, io.EOF):
 			s.end(ending{})
 		default:
@@ -165,18 +165,36 @@ func (s *stream) read() {
 	}
 }
 
+// unread refuses a frame that was not read. Where there was no memory for it, the stream says that it is under backpressure.
+func (s *stream) unread(err *wire.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.press(err)
+	s.put(outgoing{frame: refusedFrame(0, s.order.next, err)})
+}
+
+// press says once that observations are refused for backpressure; mu is held.
+func (s *stream) press(err *wire.Error) {
+	if err.Code == wire.CodeBackpressure && !s.pressed {
+		s.pressed = true
+		s.put(outgoing{frame: statusFrame(api.StreamState_STREAM_STATE_BACKPRESSURE, err.RetryAfter, s.order.next)})
+	}
+}
+
 // maxQueued and maxUnsent are how many frames, and how many bytes of frames, may wait to be sent before the stream is not
-// read any more.
+// read any more, and fewUnsent is the latter where the memory of all streams is used up: what they are to be sent is taken
+// from it without asking.
 const (
 	maxQueued = 4096
 	maxUnsent = 1 << 20
+	fewUnsent = 16 << 10
 )
 
 // ready waits while the client does not read what it is sent; false when the stream has ended.
 func (s *stream) ready() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.ended == nil && (s.queued >= maxQueued || s.unsent >= maxUnsent) {
+	for s.ended == nil && (s.queued >= maxQueued || s.unsent >= maxUnsent || s.unsent >= fewUnsent && !s.m.Bodies.Room(0, 1)) {
 		s.changed.Wait()
 	}
 	return s.ended == nil
@@ -305,6 +323,7 @@ func (s *stream) put(o outgoing) {
 	s.queued++
 	s.unsent += o.size
 	s.m.hold(o.size)
+	s.m.Bodies.Force(o.size)
 	s.changed.Broadcast()
 }
 
@@ -340,6 +359,7 @@ func (s *stream) sent(o outgoing) {
 	s.used -= o.n
 	s.held -= o.bytes
 	s.m.hold(-o.bytes - o.size)
+	s.m.Bodies.Give(o.size)
 	s.changed.Broadcast()
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,59 @@ func TestUnreadPongs(t *testing.T) {
 	<-ended
 	if f.Memory() != 0 {
 		t.Errorf("%d bytes are left", f.Memory())
+	}
+}
+
+// shelf is a Memory of so many bytes.
+type shelf struct {
+	mu        sync.Mutex
+	most, has int
+}
+
+func (s *shelf) Room(own, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.has <= own || s.has+n <= s.most
+}
+
+func (s *shelf) Grow(own, n int) bool {
+	if !s.Room(own, n) {
+		return false
+	}
+	s.Force(n)
+	return true
+}
+
+func (s *shelf) Force(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.has += n
+}
+
+func (s *shelf) held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.has
+}
+
+func (s *shelf) Give(n int) { s.Force(-n) }
+
+// What streams have yet to send is taken from the memory that they share with requests. Where that is used up, a client that
+// does not read its answers is not read much sooner.
+func TestUnreadShares(t *testing.T) {
+	shared := &shelf{most: 1 << 20}
+	f := start(t, newMemory(), newLog(), func(o *Options) { o.Bodies = shared })
+	shared.Force(shared.most)
+	p, ended := f.serve(t)
+	readOf(t, p, ping(strings.Repeat("t", event.MaxTag)), maxQueued)
+	shared.Give(shared.most)
+	if got := int(f.Memory()); got < fewUnsent || got > 2*fewUnsent || shared.held() != got {
+		t.Errorf("%d bytes are held, and %d of what is shared", got, shared.held())
+	}
+	p.Abort()
+	<-ended
+	if shared.held() != 0 {
+		t.Errorf("%d bytes are left of what is shared", shared.held())
 	}
 }
 

@@ -65,6 +65,9 @@ func strictJSON(body []byte, v any) *Error {
 	if !utf8.Valid(body) {
 		return Errorf(CodeMalformed, "", "the body is not UTF-8")
 	}
+	if err := CheckObjects(body); err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

@@ -86,6 +86,9 @@ func DecodeObserve(f Format, body []byte) (req *api.ObserveRequest, single bool,
 
 // locate says which observation of several an error of the decoder is about.
 func locate(body []byte, array bool, err *Error) *Error {
+	if err.Code == CodeTooLarge {
+		return err // about all of them
+	}
 	var in struct {
 		Observations []json.RawMessage `json:"observations"`
 	}

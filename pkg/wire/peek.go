@@ -89,6 +89,30 @@ func CheckCount(body []byte, m proto.Message) *Error {
 	return nil
 }
 
+// maxObjects is how many objects the JSON of a request can have: an observation has few, but for its metadata, whose values are
+// objects in protobuf's JSON.
+const maxObjects = event.MaxBatch * (event.MaxMetadataKeys + 8)
+
+// CheckObjects refuses JSON that holds more objects than observations could, before it is decoded: an empty one takes a
+// hundred times its two bytes.
+func CheckObjects(body []byte) *Error {
+	n, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case c == '{' && !quoted:
+			n++
+		}
+	}
+	if n > maxObjects {
+		return Errorf(CodeTooLarge, "observations", "the request has %d JSON objects; one of %d observations has fewer", n, event.MaxBatch)
+	}
+	return nil
+}
+
 // eachField calls f with the bytes of each field of a number, up to where the body is no protobuf.
 func eachField(body []byte, field protowire.Number, f func([]byte)) {
 	for len(body) > 0 {

@@ -1,0 +1,72 @@
+package recall_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/bus/bustest"
+	"github.com/engram-memory/engram/pkg/embed"
+	"github.com/engram-memory/engram/pkg/recall"
+	"github.com/engram-memory/engram/pkg/registry"
+	"github.com/engram-memory/engram/pkg/wire"
+)
+
+// There are so many places for requests that are handed on, for those that are answered, and for those of admins: what finds
+// none is told when to come back, the others go on, and a place that is left is there again.
+func TestPlacesOfRequests(t *testing.T) {
+	srv := bustest.Start(t)
+	conn := srv.Connect()
+	if _, _, err := bus.EnsureTopology(t.Context(), conn.JS, bus.TopologyConfig{Shards: shards}); err != nil {
+		t.Fatal(err)
+	}
+	defs, err := registry.Open(t.Context(), conn.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := defs.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := recall.New(recall.Options{
+		Conn: conn.NC, Topology: bus.Topology{Shards: shards}, Registry: defs, Embedders: embed.NewSet(embed.NewLexical()), Logger: zerolog.Nop(), Version: "0.0.1",
+	})
+	s, err := r.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	// Of a space that is not there, so that an answer comes at once.
+	kinds := map[string]string{
+		bus.RecallSubject("none"): "forward", bus.GetSubject("none"): "forward", bus.ListSubject("none"): "forward",
+		bus.CompactSubject("none"): "work", bus.ProveSubject("none"): "work", bus.RecallManySubject: "answer", bus.SpacesSubject: "answer",
+	}
+	crowded := func(subject string) bool {
+		_, e, status := request(t, conn.NC, wire.JSON, subject, []byte(`{}`))
+		return e != nil && e.Code == wire.CodeBackpressure && status == 429 && e.RetryAfter > 0
+	}
+	for _, kind := range []string{"forward", "answer", "work"} {
+		leave := s.Crowd(kind)
+		for subject, of := range kinds {
+			if got := crowded(subject); got != (kind == of) {
+				t.Errorf("where all places to %s are taken, it is %v that %s is refused for that", kind, got, subject)
+			}
+		}
+		leave()
+		deadline := time.Now().Add(timeout)
+		for subject := range kinds {
+			for crowded(subject) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s is still refused", subject)
+				}
+			}
+		}
+	}
+}
