@@ -30,6 +30,7 @@ type shardState struct {
 	copies   map[string]copyState
 	moved    chan struct{} // closed when a copy speaks, where somebody waits for that; else nil
 	inFlight int           // observations that wait for their commit
+	early    int           // of those, how many stand below last, as far as can be told: their batch ends after one that was behind it
 	bytes    int           // of those
 	shares   shares
 	drain    float64
@@ -86,7 +87,7 @@ func (s *shardState) threshold() float64   { return min(s.cfg.Activate*s.room(),
 // lag returns last + in flight - applied, less what is searchable behind applied; mu is held. What others wrote since is
 // counted where it is more than what is in flight: that may be in the log already, and is not to count twice.
 func (s *shardState) lag() uint64 {
-	total, done := max(s.last+uint64(s.inFlight), s.heardEnd), s.applied+s.ahead
+	total, done := max(s.last+uint64(s.inFlight-s.early), s.heardEnd), s.applied+s.ahead
 	if total <= done {
 		return 0
 	}
@@ -382,7 +383,7 @@ func (s *shardState) committed(out []bus.Outcome, l load) {
 	s.inFlight -= len(out)
 	s.bytes -= l.bytes
 	s.memory.Give(l.bytes)
-	failed, waiting := 0, 0
+	failed, waiting, below := 0, 0, 0
 	var last uint64
 	for _, o := range out {
 		// A duplicate is no more than what it was, unless it is one of what this gateway has just sent and did not hear of: then
@@ -390,13 +391,22 @@ func (s *shardState) committed(out []bus.Outcome, l load) {
 		if o.Err == nil && (!o.Duplicate || o.Sequence > s.last) {
 			waiting++
 			last = max(last, o.Sequence)
+			if o.Sequence < s.last {
+				below++
+			}
 		}
 		if o.Err != nil && !errors.Is(o.Err, nats.ErrMaxPayload) {
 			failed++
 			s.failed = o.Err
 		}
 	}
-	s.last = max(s.last, last)
+	// What stands between the last that was known and these may be of the other priority's batch, and in flight still.
+	s.early -= min(s.early, below)
+	if last > s.last {
+		s.early += int(last-s.last) - (waiting - below)
+		s.last = last
+	}
+	s.early = min(max(s.early, 0), s.inFlight)
 	s.shares.settle(l, waiting, last)
 	switch {
 	case failed < len(out):
@@ -423,7 +433,7 @@ func (s *shardState) incarnation(created int64) (current bool) {
 	defer s.mu.Unlock()
 	if created > s.created {
 		if s.created != 0 {
-			s.last, s.heardEnd, s.applied, s.ahead, s.copies = 0, 0, 0, 0, nil
+			s.last, s.early, s.heardEnd, s.applied, s.ahead, s.copies = 0, 0, 0, 0, 0, nil
 			s.shares.restart()
 		}
 		s.created = created

@@ -249,6 +249,38 @@ func TestSlowLog(t *testing.T) {
 	}
 }
 
+// A batch of one priority that ends behind one of the other that came after it is counted once.
+func TestLagOfTwoBatches(t *testing.T) {
+	s := newSimulated(t)
+	outcomes := func(first, n int) (out []bus.Outcome) {
+		for i := range n {
+			out = append(out, bus.Outcome{Sequence: uint64(first + i)})
+		}
+		return out
+	}
+	normal, high := load{space: "a", n: 50, bytes: 50}, load{space: "b", n: 2, bytes: 2, high: true}
+	for range 2 {
+		if err := s.admit(normal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.admit(high); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		first int
+		l     load
+	}{{101, high}, {1, normal}, {51, normal}} {
+		s.committed(outcomes(step.first, step.l.n), step.l)
+		if got := s.lag(); got != 102 {
+			t.Errorf("behind the commit at %d the lag is %d, not 102", step.first, got)
+		}
+	}
+	if s.early != 0 || s.inFlight != 0 || s.last != 102 {
+		t.Errorf("at the end: %d early, %d in flight, last %d", s.early, s.inFlight, s.last)
+	}
+}
+
 // What the log takes is of the batches of both priorities together, which wait for each other there.
 func TestRateOfTheLog(t *testing.T) {
 	s := newSimulated(t)
