@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/bus/bustest"
 	"github.com/engram-memory/engram/pkg/client"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -276,5 +278,29 @@ func TestWriteIDOfADroppedSpace(t *testing.T) {
 	remember(t, c, space, &api.Observation{Id: "k", Embedding: f32(1, 0)})
 	if got := ids(t, c, space); got != "k" {
 		t.Errorf("the space holds %q", got)
+	}
+}
+
+// A forget stands in the log behind what the gateway had taken of its space before, whatever its priority.
+func TestForgetStandsBehindWhatWasTaken(t *testing.T) {
+	srv := bustest.Start(t)
+	g := core(t, srv.Connect(), nil)
+	must(t, observe(g, "notes", one(&api.Observation{Id: "first", Embedding: f32(1, 2)})))
+	for n := range 100 {
+		id := fmt.Sprint("n", n)
+		// They take as long as they can: a batch of many.
+		req := new(api.ObserveRequest)
+		for range 50 {
+			req.Observations = append(req.Observations, &api.Observation{Id: id, Embedding: f32(1, 2), Priority: api.Priority_PRIORITY_HIGH})
+		}
+		taken := observe(g, "notes", req)
+		resp, refused := g.Forget(t.Context(), "notes", &api.ForgetRequest{Ids: []string{id}})
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		results := must(t, taken)
+		if last, forgot := sequence(t, results[len(results)-1].GetPosition()), sequence(t, resp.GetPosition()); forgot < last {
+			t.Fatalf("round %d: the forget stands at %d, before the observation at %d that was taken before it", n, forgot, last)
+		}
 	}
 }
