@@ -80,28 +80,25 @@ func (q *Fair[K, T]) Pop() (v T, ok bool) {
 	return q.take(f), true
 }
 
-// freshLooked is how many flows with items PopFresh looks at.
-const freshLooked = 64
+// PopFresh looks at freshLooked flows with items at the most, and at freshPassed in all.
+const (
+	freshLooked = 64
+	freshPassed = 4096
+)
 
 // PopFresh takes the next item of a flow in its first round that want says true of. It is for a consumer that has no room for
-// what Pop would take: what sends little passes by that too.
+// what Pop would take: what sends little passes by that too. A flow that it empties stays in its round, and what comes into it
+// meanwhile is found.
 func (q *Fair[K, T]) PopFresh(want func(T) bool) (v T, ok bool) {
-	looked := 0
-	for at := &q.fresh.head; *at != nil && looked < freshLooked; {
-		f := *at
-		if f.first == len(f.items) { // as in turn: it keeps its place among the others
-			*at = f.next
-			if q.fresh.tail == f {
-				q.fresh.retail()
-			}
-			q.old.push(f)
+	looked, passed := 0, 0
+	for f := q.fresh.head; f != nil && looked < freshLooked && passed < freshPassed; f = f.next {
+		passed++
+		if f.first == len(f.items) {
 			continue
 		}
-		if f.items[f.first].cost <= f.deficit && want(f.items[f.first].v) {
+		if looked++; f.items[f.first].cost <= f.deficit && want(f.items[f.first].v) {
 			return q.take(f), true
 		}
-		looked++
-		at = &f.next
 	}
 	return v, false
 }
@@ -164,14 +161,6 @@ func (t *turns[K, T]) push(f *flow[K, T]) {
 		t.tail.next = f
 	}
 	t.tail = f
-}
-
-// retail finds the tail again, after it was taken out.
-func (t *turns[K, T]) retail() {
-	t.tail = nil
-	for f := t.head; f != nil; f = f.next {
-		t.tail = f
-	}
 }
 
 func (t *turns[K, T]) pop() *flow[K, T] {
