@@ -231,6 +231,9 @@ func (f *fairness) quiet(ctx context.Context, rep *QuietReport) (err error) {
 		s.close()
 	}
 	receiver.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // and not what became of the stream by it
+	}
 	if err = errors.Join(err, q.failed); err != nil {
 		return err
 	}

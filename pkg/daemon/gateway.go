@@ -91,21 +91,12 @@ func startSessions(ctx context.Context, cfg gateway.Config, core *gateway.Gatewa
 	return session.New(session.Options{
 		Config: cfg.Session, Core: core, Store: store, Gateway: env.Conn.NC.Opts.Name + "/" + rand.Text(), Metrics: m, Bodies: core.Bodies(),
 		Logger: env.Logger.With().Str("part", "sessions").Logger(), KnownFor: 2*client.MaxUncertainty - cfg.Deadline - knownMargin,
-		Principal: func(ctx context.Context) string {
-			if p := auth.FromContext(ctx); p != nil {
-				return p.Name
-			}
-			return ""
-		},
-		Authenticated: func(ctx context.Context) bool {
+		Principal: func(ctx context.Context) session.Principal {
 			p := auth.FromContext(ctx)
-			return p != nil && p != auth.Everyone()
-		},
-		Expires: func(ctx context.Context) time.Time {
-			if p := auth.FromContext(ctx); p != nil {
-				return p.Expires
+			if p == nil {
+				return session.Principal{}
 			}
-			return time.Time{}
+			return session.Principal{Name: p.Name, Shared: p != auth.Everyone(), Expires: p.Expires}
 		},
 		// The request that opened the stream was charged for as one; each frame is another.
 		Allow: func(ctx context.Context, spaces ...string) *wire.Error {

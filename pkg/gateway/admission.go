@@ -295,6 +295,7 @@ func (s *shardState) take(n, bytes int) {
 func (s *shardState) release(l load) {
 	s.mu.Lock()
 	s.inFlight -= l.n
+	s.early = min(s.early, s.inFlight)
 	s.bytes -= l.bytes
 	s.memory.Give(l.bytes)
 	s.shares.settle(l, 0, 0)

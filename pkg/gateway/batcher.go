@@ -3,8 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -57,12 +55,16 @@ func (w *writer) submit(g *group) bool {
 	return w.normal.submit(g)
 }
 
-// settled waits until what was taken of a space with high priority is in the log or has failed. Where there is nothing of it,
-// it does not wait.
-func (w *writer) settled(ctx context.Context, space string) error {
-	done := w.high.settled(space)
-	if done == nil {
+// settled waits until what was taken of a space with high priority is in the log or has failed. Where no high batch is under
+// way and none waits, it does not wait.
+func (w *writer) settled(ctx context.Context, space string, deadline time.Time) error {
+	if w.high.idle() {
 		return nil
+	}
+	// A group without entries comes behind those of its space, and is settled with the batch that it is in.
+	done := make(chan struct{})
+	if !w.high.submit(&group{space: space, deadline: deadline, done: func([]bus.Outcome) { close(done) }}) {
+		return errClosed
 	}
 	select {
 	case <-done:
@@ -71,6 +73,8 @@ func (w *writer) settled(ctx context.Context, space string) error {
 		return ctx.Err()
 	}
 }
+
+var errClosed = errors.New("this gateway is stopping")
 
 func (w *writer) close() {
 	w.high.close()
@@ -90,7 +94,7 @@ type batcher struct {
 	count  int // entries of those that wait
 	most   int // entries of the next batch: what commits have taken decides
 	closed bool
-	spaces map[string]*pending
+	busy   bool          // a batch is under way
 	filled chan struct{} // one token: something is pending, or the batch is full, or it is closed
 	done   chan struct{}
 }
@@ -98,63 +102,10 @@ type batcher struct {
 func newBatcher(js jetstream.JetStream, cfg BatchConfig, state *shardState) *batcher {
 	b := &batcher{
 		js: js, cfg: cfg, state: state, most: cfg.MaxSize, filled: make(chan struct{}, 1), done: make(chan struct{}),
-		queue: queue.NewFair[string, *group](turnBytes), spaces: map[string]*pending{},
+		queue: queue.NewFair[string, *group](turnBytes),
 	}
 	go b.run()
 	return b
-}
-
-// pending is what a space has in a batcher, waiting or being committed, and who waits for that.
-type pending struct {
-	groups  map[*group]struct{}
-	waiters []*waiter
-}
-
-// waiter waits for groups.
-type waiter struct {
-	left map[*group]struct{}
-	done chan struct{}
-}
-
-// settled returns what is closed when all is settled that a space has here now; nil where it has nothing.
-func (b *batcher) settled(space string) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.spaces[space]
-	if p == nil {
-		return nil
-	}
-	w := &waiter{left: maps.Clone(p.groups), done: make(chan struct{})}
-	p.waiters = append(p.waiters, w)
-	return w.done
-}
-
-// enter notes a group; mu is held.
-func (b *batcher) enter(g *group) {
-	p := b.spaces[g.space]
-	if p == nil {
-		p = &pending{groups: map[*group]struct{}{}}
-		b.spaces[g.space] = p
-	}
-	p.groups[g] = struct{}{}
-}
-
-// leave notes that a group is settled.
-func (b *batcher) leave(g *group) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.spaces[g.space]
-	delete(p.groups, g)
-	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
-		delete(w.left, g)
-		if len(w.left) == 0 {
-			close(w.done)
-		}
-		return len(w.left) == 0
-	})
-	if len(p.groups) == 0 {
-		delete(b.spaces, g.space)
-	}
 }
 
 // turnBytes is what a space may put into a batch before the next one has its turn.
@@ -170,7 +121,6 @@ func (b *batcher) submit(g *group) bool {
 	first, before := b.queue.Len() == 0, b.count
 	b.queue.Push(g.space, g, g.bytes+len(g.entries)<<10)
 	b.count += len(g.entries)
-	b.enter(g)
 	wake := first || before < b.most && b.count >= b.most
 	b.mu.Unlock()
 	if wake {
@@ -219,10 +169,18 @@ func (b *batcher) fill() {
 	}
 }
 
-// look tells whether nothing waits, and whether the next batch is full.
+// idle tells whether nothing waits, and no batch is under way.
+func (b *batcher) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue.Len() == 0 && !b.busy
+}
+
+// look tells whether nothing waits, and whether the next batch is full. The batch before is done with.
 func (b *batcher) look() (empty, full, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.busy = false
 	b.most = b.state.batchSize(b.cfg.MaxSize)
 	return b.queue.Len() == 0, b.count >= b.most, b.closed
 }
@@ -243,6 +201,7 @@ func (b *batcher) take() []*group {
 		entries, bytes = entries+len(g.entries), bytes+g.bytes
 	}
 	b.count -= entries
+	b.busy = true
 	return batch
 }
 
@@ -274,15 +233,15 @@ func (b *batcher) publish(batch []*group) {
 		entries = append(entries, g.entries...)
 		live = append(live, g)
 	}
-	if len(live) == 0 {
-		return
+	var out []bus.Outcome
+	if len(entries) > 0 {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		full := len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 // a small batch says little of what a commit takes
+		b.state.commitBegins(time.Now())
+		out = bus.PublishAll(ctx, b.js, entries)
+		b.state.commitEnds(time.Now(), len(entries), full)
+		cancel()
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	full := len(entries) >= b.state.batchSize(b.cfg.MaxSize)/2 // a small batch says little of what a commit takes
-	b.state.commitBegins(time.Now())
-	out := bus.PublishAll(ctx, b.js, entries)
-	b.state.commitEnds(time.Now(), len(entries), full)
-	cancel()
 	for _, g := range live {
 		b.settle(g, out[:len(g.entries)])
 		out = out[len(g.entries):]
@@ -290,8 +249,9 @@ func (b *batcher) publish(batch []*group) {
 }
 
 func (b *batcher) settle(g *group, out []bus.Outcome) {
-	b.state.committed(out, g.load)
-	b.leave(g)
+	if len(out) > 0 {
+		b.state.committed(out, g.load)
+	}
 	g.done(out)
 }
 

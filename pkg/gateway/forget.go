@@ -151,8 +151,8 @@ func (g *Gateway) append(ctx context.Context, space, writeID string, ev *api.Log
 		deadline: deadline,
 		done:     func(out []bus.Outcome) { result <- out[0] },
 	}
-	if err := g.writers[shard].settled(ctx, space); err != nil {
-		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "what the gateway had taken of the space before was not written in time, so this was not written either; send the request again")
+	if err := g.writers[shard].settled(ctx, space, deadline); err != nil {
+		return bus.Outcome{}, wire.Errorf(wire.CodeUnavailable, "", "what the gateway had taken of the space before was not written in time, so this was not written either: %v; send the request again", err)
 	}
 	// Forgets relieve; they are never refused for lag, only counted.
 	g.shards[shard].take(1, len(b))

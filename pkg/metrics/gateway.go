@@ -14,7 +14,8 @@ const helpObservations = "Observations that were committed to the log, by space 
 
 // Gateway counts what the ingest gateway accepted and refused.
 type Gateway struct {
-	// QueueMemory is the bytes of requests that are being read, or wait for the log.
+	// QueueMemory is the bytes of requests that are being read, or wait for the log, and of
+	// what streams have yet to send, which Sessions has, too.
 	QueueMemory prometheus.Gauge
 
 	spaces      *BoundedLabel[*GatewaySpace]

@@ -56,7 +56,7 @@ const Other = "other"
 
 // queueMemory makes the gauge of the bytes that wait in one part of a process; each part has its own.
 func queueMemory(part string) prometheus.Gauge {
-	opts := gaugeOpts(nameQueueMemory, "Bytes of observations that wait in memory: in the gateway for the log, in its streams for acknowledgements and readers, in the worker for the index.")
+	opts := gaugeOpts(nameQueueMemory, "Bytes of observations that wait in memory: in the gateway for the log, in its streams for acknowledgements and readers (what waits for readers counts in the gateway, too), in the worker for the index.")
 	opts.ConstLabels = prometheus.Labels{labelPart: part}
 	return prometheus.NewGauge(opts)
 }

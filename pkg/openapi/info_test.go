@@ -1,7 +1,6 @@
 package openapi_test
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"regexp"
@@ -11,12 +10,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"github.com/rs/zerolog"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/engram-memory/engram/pkg/node"
 	"github.com/engram-memory/engram/pkg/openapi"
 	"github.com/engram-memory/engram/pkg/wire"
 )
@@ -126,23 +123,10 @@ func TestExchangeThatCannotBe(t *testing.T) {
 	}
 }
 
-// connected starts a node with its NATS server and returns a connection to it.
+// connected starts a node and returns a connection to its NATS server.
 func connected(t *testing.T) *nats.Conn {
 	t.Helper()
-	cfg := node.DefaultConfig(t.TempDir())
-	cfg.NATS, cfg.HTTP, cfg.Metrics, cfg.Topology.Shards = "127.0.0.1:0", "127.0.0.1:0", "", 2
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	n, err := node.Start(ctx, cfg, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	conn, err := n.Connect(t.Name())
+	conn, err := startNode(t).Connect(t.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,8 @@ type live struct {
 	doc  *parsed
 }
 
-func start(t *testing.T) *live {
+// startNode starts a node of two shards.
+func startNode(t *testing.T) *node.Node {
 	t.Helper()
 	cfg := node.DefaultConfig(t.TempDir())
 	cfg.NATS, cfg.HTTP, cfg.Metrics, cfg.Topology.Shards = "", "127.0.0.1:0", "", 2
@@ -43,7 +44,12 @@ func start(t *testing.T) *live {
 			t.Error(err)
 		}
 	})
-	l := &live{t: t, addr: n.HTTPAddr()}
+	return n
+}
+
+func start(t *testing.T) *live {
+	t.Helper()
+	l := &live{t: t, addr: startNode(t).HTTPAddr()}
 	_, _, body := l.send(http.MethodGet, openapi.JSONPath, "", nil)
 	l.doc = parse(t, body)
 	return l

@@ -16,6 +16,7 @@ import (
 	"github.com/engram-memory/engram/pkg/auth"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/embed"
 	"github.com/engram-memory/engram/pkg/recall"
 	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
@@ -278,7 +279,7 @@ func TestHalfLife(t *testing.T) {
 	}
 }
 
-// routerOf returns a router of its own on a connection to the shared node.
+// routerOf returns a router of its own on a connection.
 func routerOf(t *testing.T, conn *bus.Conn) *recall.Router {
 	t.Helper()
 	topology, _, err := bus.EnsureTopology(t.Context(), conn.JS, bus.TopologyConfig{Shards: shards})
@@ -294,7 +295,7 @@ func routerOf(t *testing.T, conn *bus.Conn) *recall.Router {
 			t.Error(err)
 		}
 	})
-	return recall.New(recall.Options{Conn: conn.NC, Topology: topology, Registry: defs, Logger: zerolog.Nop()})
+	return recall.New(recall.Options{Conn: conn.NC, Topology: topology, Registry: defs, Embedders: embed.NewSet(embed.NewLexical()), Logger: zerolog.Nop(), Version: "0.0.1"})
 }
 
 func TestRecallOfSeveralSpaces(t *testing.T) {

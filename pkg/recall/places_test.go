@@ -4,13 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/bus/bustest"
-	"github.com/engram-memory/engram/pkg/embed"
-	"github.com/engram-memory/engram/pkg/recall"
-	"github.com/engram-memory/engram/pkg/registry"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -19,22 +14,7 @@ import (
 func TestPlacesOfRequests(t *testing.T) {
 	srv := bustest.Start(t)
 	conn := srv.Connect()
-	if _, _, err := bus.EnsureTopology(t.Context(), conn.JS, bus.TopologyConfig{Shards: shards}); err != nil {
-		t.Fatal(err)
-	}
-	defs, err := registry.Open(t.Context(), conn.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := defs.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	r := recall.New(recall.Options{
-		Conn: conn.NC, Topology: bus.Topology{Shards: shards}, Registry: defs, Embedders: embed.NewSet(embed.NewLexical()), Logger: zerolog.Nop(), Version: "0.0.1",
-	})
-	s, err := r.Serve()
+	s, err := routerOf(t, conn).Serve()
 	if err != nil {
 		t.Fatal(err)
 	}

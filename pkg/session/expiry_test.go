@@ -1,26 +1,12 @@
 package session
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/wire"
 )
-
-type expiryKey struct{}
-
-// expiring makes a manager take from the context of a stream when its principal expires.
-func expiring(o *Options) {
-	authenticated(o)
-	o.Expires = func(ctx context.Context) time.Time { at, _ := ctx.Value(expiryKey{}).(time.Time); return at }
-}
-
-// serveUntil runs a stream of a principal that expires; the zero time is never.
-func (f *fixture) serveUntil(t *testing.T, who string, at time.Time) (*pipe, <-chan *wire.Error) {
-	return f.serveIn(context.WithValue(context.WithValue(t.Context(), whoKey{}, who), expiryKey{}, at), t)
-}
 
 // closedExpired reads the last frame of a stream whose principal has expired.
 func (p *pipe) closedExpired(t *testing.T, next uint64, resumable bool) {
@@ -34,7 +20,7 @@ func (p *pipe) closedExpired(t *testing.T, next uint64, resumable bool) {
 // A stream ends when its principal expires, once what it has taken is settled, and goes on for the same one with what
 // holds for longer, at the exact place.
 func TestExpired(t *testing.T) {
-	f := start(t, newMemory(), newLog(), func(o *Options) { expiring(o); o.Config.IdleTimeout = 2 * time.Hour })
+	f := start(t, newMemory(), newLog(), func(o *Options) { authenticated(o); o.Config.IdleTimeout = 2 * time.Hour })
 	first, ended := f.serveUntil(t, "alice", f.clock.Now().Add(time.Hour))
 	lasting, _ := f.serveUntil(t, "bob", time.Time{})
 	longer, _ := f.serveUntil(t, "bob", f.clock.Now().Add(time.Hour+1))
@@ -69,7 +55,7 @@ func TestExpired(t *testing.T) {
 
 // It ends at that moment, and not when the streams are looked through.
 func TestExpiredAtOnce(t *testing.T) {
-	f := start(t, newMemory(), newLog(), expiring)
+	f := start(t, newMemory(), newLog(), authenticated)
 	soon, _ := f.serveUntil(t, "alice", f.clock.Now().Add(50*time.Millisecond))
 	over, _ := f.serveUntil(t, "alice", f.clock.Now().Add(-time.Hour))
 	over.closedExpired(t, 0, false)

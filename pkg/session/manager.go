@@ -24,7 +24,7 @@ type Core interface {
 	AwaitSearchable(shard int, first, last uint64, deadlineMS uint32) (map[uint64]*api.Error, *wire.Error)
 }
 
-// Options are what a Manager works with. All are required but Bodies, Recall, Allow, Principal, Authenticated, Expires and Now.
+// Options are what a Manager works with. All are required but Bodies, Recall, Allow, Principal and Now.
 type Options struct {
 	Config Config
 	Core   Core
@@ -41,15 +41,20 @@ type Options struct {
 	Recall func(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, *wire.Error)
 	// Allow tells why who asks may not observe in a space, or may not do so now, nil where they may. Without it all may.
 	Allow func(ctx context.Context, spaces ...string) *wire.Error
-	// Principal tells who opens a stream, from its context; the empty one is nobody in particular. Without it all are.
-	Principal func(ctx context.Context) string
-	// Authenticated tells whether the principal is one of several, who have each a share of the streams. Without it none is.
-	Authenticated func(ctx context.Context) bool
-	// Expires tells when what the principal was authenticated by ceases to hold, and with it the stream; zero for never. Without
-	// it none does.
-	Expires func(ctx context.Context) time.Time
+	// Principal tells who opens a stream, from its context. Without it all are nobody in particular.
+	Principal func(ctx context.Context) Principal
 	// Now is the clock by which sessions are idle, their principals expire and their states are old. Default: time.Now.
 	Now func() time.Time
+}
+
+// Principal is who opens a stream.
+type Principal struct {
+	// Name is empty for nobody in particular.
+	Name string
+	// Shared tells that it is one of several, who have each a share of the streams.
+	Shared bool
+	// Expires is when what it was authenticated by ceases to hold, and with it the stream; zero for never.
+	Expires time.Time
 }
 
 // Manager has the sessions of one gateway. Its methods may be called concurrently.
@@ -82,13 +87,7 @@ func New(opt Options) *Manager {
 		opt.Allow = func(context.Context, ...string) *wire.Error { return nil }
 	}
 	if opt.Principal == nil {
-		opt.Principal = func(context.Context) string { return "" }
-	}
-	if opt.Authenticated == nil {
-		opt.Authenticated = func(context.Context) bool { return false }
-	}
-	if opt.Expires == nil {
-		opt.Expires = func(context.Context) time.Time { return time.Time{} }
+		opt.Principal = func(context.Context) Principal { return Principal{} }
 	}
 	if opt.Bodies == nil {
 		opt.Bodies = unbounded{}
@@ -147,7 +146,7 @@ func (m *Manager) all() []*stream {
 func (m *Manager) Sweep() {
 	now := m.Now()
 	for _, s := range m.all() {
-		if !s.expires.IsZero() && !now.Before(s.expires) {
+		if !s.principal.Expires.IsZero() && !now.Before(s.principal.Expires) {
 			s.end(ending{err: expired()})
 		}
 		if idle := now.Sub(time.Unix(0, s.heard.Load())); idle >= m.Config.IdleTimeout {
@@ -166,12 +165,12 @@ func (m *Manager) enter(s *stream) *wire.Error {
 		return stopping()
 	case len(m.streams) >= m.Config.MaxSessions:
 		return tooMany("this gateway has %d streams, which is as many as session.max_sessions allows", len(m.streams))
-	case s.shared && m.shares[s.principal] >= m.Config.perPrincipal():
-		return tooMany("you have %d streams of this gateway, which is as many as session.max_per_principal allows", m.shares[s.principal])
+	case s.principal.Shared && m.shares[s.principal.Name] >= m.Config.perPrincipal():
+		return tooMany("you have %d streams of this gateway, which is as many as session.max_per_principal allows", m.shares[s.principal.Name])
 	}
 	m.streams[s] = struct{}{}
-	if s.shared {
-		m.shares[s.principal]++
+	if s.principal.Shared {
+		m.shares[s.principal.Name]++
 	}
 	m.running.Add(1)
 	return nil
@@ -194,9 +193,9 @@ func stopping() *wire.Error {
 func (m *Manager) leave(s *stream) {
 	m.mu.Lock()
 	delete(m.streams, s)
-	if s.shared {
-		if m.shares[s.principal]--; m.shares[s.principal] == 0 {
-			delete(m.shares, s.principal)
+	if s.principal.Shared {
+		if m.shares[s.principal.Name]--; m.shares[s.principal.Name] == 0 {
+			delete(m.shares, s.principal.Name)
 		}
 	}
 	if s.id != "" && m.sessions[s.id] == s {
@@ -222,7 +221,7 @@ func (m *Manager) attach(ctx context.Context, s *stream, id string) *wire.Error 
 			return nil
 		}
 		m.mu.Unlock()
-		if old.principal != s.principal {
+		if old.principal.Name != s.principal.Name {
 			return unknownSession(id)
 		}
 		old.end(ending{err: taken(), gone: true})

@@ -115,7 +115,7 @@ func (s *stream) load(ctx context.Context, f *api.StreamInit) *wire.Error {
 func (s *stream) stored(ctx context.Context, id string) (*api.SessionState, uint64, *wire.Error) {
 	state, revision, err := s.m.Store.Load(ctx, id)
 	switch {
-	case errors.Is(err, ErrUnknown), err == nil && state.GetPrincipal() != s.principal:
+	case errors.Is(err, ErrUnknown), err == nil && state.GetPrincipal() != s.principal.Name:
 		return nil, 0, unknownSession(id)
 	case err != nil:
 		return nil, 0, unavailable(err)
@@ -179,7 +179,7 @@ func (s *stream) save(ctx context.Context, exact bool) error {
 	s.mu.Lock()
 	now := s.m.Now()
 	state := &api.SessionState{
-		Principal: s.principal, CreatedAt: s.saved.created, SavedAt: now.UnixNano(), Sequence: s.order.durable, Owner: s.saved.owner,
+		Principal: s.principal.Name, CreatedAt: s.saved.created, SavedAt: now.UnixNano(), Sequence: s.order.durable, Owner: s.saved.owner,
 		Exact: exact && len(s.order.flight) == 0 && !s.saved.unsure, Epoch: s.order.newest.epoch,
 	}
 	if s.saved.unsure {

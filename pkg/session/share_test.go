@@ -15,13 +15,17 @@ type whoKey struct{}
 
 // authenticated makes a manager take the principal of a stream from its context.
 func authenticated(o *Options) {
-	o.Principal = func(ctx context.Context) string { who, _ := ctx.Value(whoKey{}).(string); return who }
-	o.Authenticated = func(ctx context.Context) bool { return ctx.Value(whoKey{}) != nil }
+	o.Principal = func(ctx context.Context) Principal { who, _ := ctx.Value(whoKey{}).(Principal); return who }
 }
 
 // serveFor runs a stream of a principal.
 func (f *fixture) serveFor(t *testing.T, who string) (*pipe, <-chan *wire.Error) {
-	return f.serveIn(context.WithValue(t.Context(), whoKey{}, who), t)
+	return f.serveUntil(t, who, time.Time{})
+}
+
+// serveUntil runs a stream of a principal that expires; the zero time is never.
+func (f *fixture) serveUntil(t *testing.T, who string, at time.Time) (*pipe, <-chan *wire.Error) {
+	return f.serveIn(context.WithValue(t.Context(), whoKey{}, Principal{Name: who, Shared: true, Expires: at}), t)
 }
 
 // One principal cannot take the places of all others.

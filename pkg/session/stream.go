@@ -47,9 +47,7 @@ type stream struct {
 	m         *Manager
 	ctx       context.Context
 	conn      Conn
-	principal string
-	shared    bool         // the principal has a share of the streams
-	expires   time.Time    // of the principal, zero for never
+	principal Principal
 	heard     atomic.Int64 // when the last frame came, Unix nanoseconds
 	left      chan struct{}
 	opening   *time.Timer // ends a stream that sends no init
@@ -109,8 +107,7 @@ const maxRecalls = 8
 func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 	// What a session has taken is settled after its connection is gone.
 	s := &stream{
-		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), shared: m.Authenticated(ctx),
-		expires: m.Expires(ctx), left: make(chan struct{}),
+		m: m, ctx: context.WithoutCancel(ctx), conn: conn, principal: m.Principal(ctx), left: make(chan struct{}),
 	}
 	s.changed.L = &s.mu
 	s.heard.Store(m.Now().UnixNano())
@@ -125,8 +122,8 @@ func (m *Manager) Serve(ctx context.Context, conn Conn) *wire.Error {
 		s.end(ending{err: wire.Errorf(wire.CodeDeadline, "", "there was no init for %v, so the stream was ended", m.opening)})
 	})
 	defer s.opening.Stop()
-	if !s.expires.IsZero() {
-		expiry := time.AfterFunc(s.expires.Sub(m.Now()), func() { s.end(ending{err: expired()}) })
+	if !s.principal.Expires.IsZero() {
+		expiry := time.AfterFunc(s.principal.Expires.Sub(m.Now()), func() { s.end(ending{err: expired()}) })
 		defer expiry.Stop()
 	}
 	var reader sync.WaitGroup

@@ -20,7 +20,7 @@ type maintainer struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	failed atomic.Pointer[error]
-	stuck  atomic.Pointer[error] // why windows of the row log could not be let go, or columns not be written back
+	stuck  atomic.Pointer[error] // why windows of the row log could not be let go
 }
 
 const (
@@ -68,16 +68,13 @@ func (m *maintainer) stop() {
 // tick lets go of what was mapped and is not read any more, has the disk write what was changed, and has the goroutine look
 // around, now and then.
 func (m *maintainer) tick(s *Shard, now time.Time) {
-	var err error
 	if now.Sub(m.wrote) >= writeBackEvery {
 		m.wrote, m.part = now, (m.part+1)%writeBackParts
-		err = s.writeBack(m.part)
+		s.writeBack(m.part)
 	}
 	if now.Sub(m.cooled) >= coolEvery {
 		m.cooled = now
-		err = errors.Join(err, s.log.Cool(now))
-		m.stuck.Store(&err)
-	} else if err != nil {
+		err := s.log.Cool(now)
 		m.stuck.Store(&err)
 	}
 	if now.Sub(m.looked) < maintainEvery {
@@ -91,14 +88,12 @@ func (m *maintainer) tick(s *Shard, now time.Time) {
 }
 
 // writeBack has the disk write a part of the columns of all spaces.
-func (s *Shard) writeBack(part int64) error {
-	var errs []error
+func (s *Shard) writeBack(part int64) {
 	for _, sp := range s.living() {
 		if x, ok := sp.gen.Load().engine.Load().graph(); ok {
-			errs = append(errs, x.file.WriteBack(part, writeBackParts))
+			x.file.WriteBack(part, writeBackParts)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // Maintenance returns what the last round in the background found wrong: why a compaction failed, what the scrubber has

@@ -277,7 +277,9 @@ func (p *pursuit) rate(row uint32) (float32, error) {
 			return err
 		}
 		k.row, k.score = row, p.sp.codec.score(p.query, v)
-		k.copy(rec, !p.q.OmitVectors)
+		if k != &p.w.passing { // which no hit is made of
+			k.copy(rec, !p.q.OmitVectors)
+		}
 		return nil
 	})
 	return k.score, err

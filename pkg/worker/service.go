@@ -21,18 +21,15 @@ import (
 // await, in the queue group that all copies share, and compact and look, which each of them hears. Each shard has its own, so that
 // copies come and go alone.
 type service struct {
-	s       *shard
-	micro   micro.Service
-	ctx     context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	s      *shard
+	micro  micro.Service
+	ctx    context.Context
+	cancel context.CancelFunc
+	// Requests for acknowledgements have places of their own: a write is not kept waiting by reads.
+	reads, acknowledgements *bus.Places
 
-	mu      sync.Mutex
-	stopped bool // no request begins any more
-	// open are the requests that are not answered, acknowledging those for acknowledgements, which have places of their own: a
-	// write is not kept waiting by reads.
-	open, acknowledging int
-	// waiters of the open ones wait for a position, and waiting of them in a space.
+	mu sync.Mutex
+	// waiters of the reads wait for a position, and waiting of them in a space.
 	waiters int
 	waiting map[string]int
 }
@@ -45,13 +42,6 @@ const (
 	maxWaiting = maxOpen / 4
 )
 
-func (v *service) leave(places *int) {
-	v.mu.Lock()
-	*places--
-	v.mu.Unlock()
-	v.running.Done()
-}
-
 // waitLimit is how long a request waits for its position when it does not say, and maxWait how long at the most.
 const (
 	waitLimit = 5 * time.Second
@@ -60,7 +50,11 @@ const (
 
 func (s *shard) serve() (*service, error) {
 	ctx, cancel := context.WithCancel(s.w.ctx)
-	v := &service{s: s, ctx: ctx, cancel: cancel, waiting: map[string]int{}}
+	requests := fmt.Sprintf("requests to this copy of shard %d", s.number)
+	v := &service{
+		s: s, ctx: ctx, cancel: cancel, waiting: map[string]int{},
+		reads: bus.NewPlaces(maxOpen, requests), acknowledgements: bus.NewPlaces(maxOpen, requests),
+	}
 	name := "engram-shard-" + strconv.Itoa(s.number)
 	var err error
 	v.micro, err = micro.AddService(s.w.Conn, micro.Config{
@@ -93,11 +87,9 @@ func (s *shard) serve() (*service, error) {
 // stop takes no more requests and waits for those that run.
 func (v *service) stop() error {
 	err := v.micro.Stop()
-	v.mu.Lock()
-	v.stopped = true
-	v.mu.Unlock()
 	v.cancel()
-	v.running.Wait()
+	v.reads.Stop()
+	v.acknowledgements.Stop()
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("stopping the service of shard %d: %w", v.s.number, err)
 	}
@@ -107,36 +99,21 @@ func (v *service) stop() error {
 type answerer func(ctx context.Context, f wire.Format, space string, body []byte) ([]byte, *wire.Error)
 
 func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
-	places := &v.open
+	places := v.reads
 	if verb == bus.VerbAwait {
-		places = &v.acknowledging
+		places = v.acknowledgements
 	}
 	return func(req micro.Request) {
-		// The subscription ends only after all that it had received was handed over, which is after stop.
-		v.mu.Lock()
-		var refused *wire.Error
-		switch {
-		case v.stopped:
-			refused = v.stopping()
-		case *places >= maxOpen:
-			refused = v.crowded("", "%d requests to this copy of shard %d wait already", *places, v.s.number)
-		default:
-			*places++
-			v.running.Add(1)
-		}
-		v.mu.Unlock()
-		if refused != nil {
-			v.respond(req, func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, refused })
-			return
-		}
-		go func() {
-			defer v.leave(places)
+		refused := places.Go(func() {
 			start := time.Now()
 			v.respond(req, answer)
 			if verb == bus.VerbRecall {
 				v.s.w.RecallLatency.Observe(time.Since(start).Seconds())
 			}
-		}()
+		})
+		if refused != nil {
+			v.respond(req, func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, refused })
+		}
 	}
 }
 

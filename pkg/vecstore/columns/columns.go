@@ -254,22 +254,22 @@ func (f *File) Sync() error {
 }
 
 // WriteBack asks the disk to write what has changed in the part of the file that is so many of so many equal ones, without
-// waiting for it. Nobody needs that to be durable; but what the kernel writes when it has become old, it writes at once.
-func (f *File) WriteBack(part, parts int64) error {
+// waiting for it. Nobody needs that to be durable, and a Sync tells of what stands in its way; but what the kernel writes
+// when it has become old, it writes at once.
+func (f *File) WriteBack(part, parts int64) {
 	if !f.Acquire() {
-		return nil
+		return
 	}
 	defer f.Release()
 	size, err := f.file.Size()
 	if err != nil {
-		return fmt.Errorf("writing columns %s back: %w", f.path, err)
+		return
 	}
 	from, to := size/parts*part, size/parts*(part+1)
 	if part == parts-1 {
 		to = size
 	}
 	f.file.WriteBack(from, to-from)
-	return nil
 }
 
 func (f *File) fail(err error) error {
