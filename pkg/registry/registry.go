@@ -6,20 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/puzpuzpuz/xsync/v4"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
 )
 
 // Bucket is the name of the key-value bucket that holds a definition under the name of each space, as JSON.
-const Bucket = "ENGRAM_SPACES"
+const Bucket = bus.SpacesBucket
 
 // ErrChanged is returned when a definition was changed by somebody else in the meantime.
 var ErrChanged = errors.New("the definition of the space was changed at the same moment")
@@ -38,116 +36,21 @@ func (e *Entry) Living() bool { return e != nil && !e.GetDropped() }
 
 // Registry is a live copy of the bucket. Its methods may be called concurrently.
 type Registry struct {
-	kv      jetstream.KeyValue
-	entries *xsync.Map[string, *Entry]
-
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	kv       jetstream.KeyValue
+	entries  *xsync.Map[string, *Entry]
+	follower *bus.Follower
 }
 
 // Open reads the whole bucket and follows it until Close.
 func Open(ctx context.Context, js jetstream.JetStream) (*Registry, error) {
-	kv, err := js.KeyValue(ctx, Bucket)
-	if err != nil {
-		return nil, fmt.Errorf("opening the bucket %s: %w", Bucket, err)
-	}
-	r := &Registry{kv: kv, entries: xsync.NewMap[string, *Entry]()}
-	// Listening begins before the first watch, so that no reconnection is missed.
-	connected := js.Conn().StatusChanged(nats.CONNECTED)
-	watcher, err := r.watch(ctx)
-	if err != nil {
-		js.Conn().RemoveStatusListener(connected)
+	r := &Registry{entries: xsync.NewMap[string, *Entry]()}
+	var err error
+	if r.follower, err = bus.FollowBucket(ctx, js, Bucket, r.apply); err != nil {
 		return nil, err
 	}
-	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r.cancel = cancel
-	r.done.Go(func() {
-		defer js.Conn().RemoveStatusListener(connected)
-		stop(r.follow(following, watcher, connected))
-	})
+	r.kv = r.follower.KV()
 	return r, nil
 }
-
-// watch begins to watch the bucket and takes over what it holds; ctx bounds that alone.
-func (r *Registry) watch(ctx context.Context) (jetstream.KeyWatcher, error) {
-	watcher, err := r.kv.WatchAll(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("watching the bucket %s: %w", Bucket, err)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			stop(watcher)
-			return nil, fmt.Errorf("reading the bucket %s: %w", Bucket, ctx.Err())
-		case update, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return nil, fmt.Errorf("reading the bucket %s: the connection was closed", Bucket)
-			case update == nil:
-				return watcher, nil
-			}
-			r.apply(update)
-		}
-	}
-}
-
-// stop ends a watcher. What it holds back is read: its callback may wait for that.
-func stop(watcher jetstream.KeyWatcher) {
-	// Where the server cannot be told, or has forgotten the watch already, its side ends by itself.
-	_ = watcher.Stop()
-	for range watcher.Updates() {
-	}
-}
-
-// follow takes over changes until ctx ends, and returns the watcher that is left. Where the connection is made anew the
-// bucket is watched anew: the library would notice only after 20 s that the server does not know the watch any more.
-func (r *Registry) follow(ctx context.Context, watcher jetstream.KeyWatcher, connected <-chan nats.Status) jetstream.KeyWatcher {
-	updates := watcher.Updates()
-	for {
-		select {
-		case <-ctx.Done():
-			return watcher
-		case update, ok := <-updates:
-			if !ok {
-				updates = nil
-			} else if update != nil {
-				r.apply(update)
-			}
-		case _, ok := <-connected:
-			if !ok {
-				connected = nil
-				continue
-			}
-			if again := r.again(ctx); again != nil {
-				stop(watcher)
-				watcher, updates = again, again.Updates()
-			}
-		}
-	}
-}
-
-// again watches anew, as often as it takes; nil when ctx ended before.
-func (r *Registry) again(ctx context.Context) jetstream.KeyWatcher {
-	for {
-		try, cancel := context.WithTimeout(ctx, watchTimeout)
-		watcher, err := r.watch(try)
-		cancel()
-		if err == nil {
-			return watcher
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchPause):
-		}
-	}
-}
-
-const (
-	// watchTimeout bounds one try to read the bucket again, and watchPause is the time between two.
-	watchTimeout = 5 * time.Second
-	watchPause   = 200 * time.Millisecond
-)
 
 // apply takes over what the bucket says. An entry that this version cannot read is left out: its space is unknown here.
 func (r *Registry) apply(update jetstream.KeyValueEntry) {
@@ -263,7 +166,6 @@ func (r *Registry) Reread(ctx context.Context, name string) (*Entry, error) {
 
 // Close stops following the bucket, and waits for that.
 func (r *Registry) Close() error {
-	r.cancel()
-	r.done.Wait()
+	r.follower.Close()
 	return nil
 }
