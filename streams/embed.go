@@ -26,6 +26,7 @@ const (
 	fileSpaces      = "KV_ENGRAM_SPACES.json"
 	fileSessions    = "KV_ENGRAM_SESSIONS.json"
 	fileMeta        = "KV_ENGRAM_META.json"
+	fileMembers     = "KV_ENGRAM_MEMBERS.json"
 	fileWorker      = "consumers/ENGRAM_LOG_worker.json"
 )
 
@@ -74,6 +75,9 @@ func Sessions() (jetstream.StreamConfig, error) { return stream(fileSessions) }
 
 // Meta returns the definition of the bucket ENGRAM_META, as the stream beneath it.
 func Meta() (jetstream.StreamConfig, error) { return stream(fileMeta) }
+
+// Members returns the definition of the bucket ENGRAM_MEMBERS, as the stream beneath it.
+func Members() (jetstream.StreamConfig, error) { return stream(fileMembers) }
 
 // Worker returns the definition of the durable pull consumer that one worker has on each log it reads; its name is
 // `worker_<worker>`. The worker id is 1 to 64 of a-z, A-Z, 0-9, '_' and '-': it is a token of subjects as well.

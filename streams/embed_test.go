@@ -111,7 +111,7 @@ func TestEveryFileDecodes(t *testing.T) {
 
 func TestNamedStreams(t *testing.T) {
 	for name, get := range map[string]func() (jetstream.StreamConfig, error){
-		"ENGRAM_QUARANTINE": Quarantine, "KV_ENGRAM_SPACES": Spaces, "KV_ENGRAM_SESSIONS": Sessions, "KV_ENGRAM_META": Meta,
+		"ENGRAM_QUARANTINE": Quarantine, "KV_ENGRAM_SPACES": Spaces, "KV_ENGRAM_SESSIONS": Sessions, "KV_ENGRAM_META": Meta, "KV_ENGRAM_MEMBERS": Members,
 	} {
 		if cfg, err := get(); err != nil || cfg.Name != name {
 			t.Errorf("got %q (%v), want %q", cfg.Name, err, name)

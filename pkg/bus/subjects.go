@@ -35,6 +35,7 @@ const (
 	SpacesBucket     = "ENGRAM_SPACES"
 	SessionsBucket   = "ENGRAM_SESSIONS"
 	MetaBucket       = "ENGRAM_META"
+	MembersBucket    = "ENGRAM_MEMBERS"
 	QuarantineStream = "ENGRAM_QUARANTINE"
 )
 

@@ -82,6 +82,10 @@ func TestNamesAreThoseOfTheDefinitions(t *testing.T) {
 	if sessions.Name != "KV_"+SessionsBucket {
 		t.Errorf("the definition of the bucket of sessions has %s (%v)", sessions.Name, err)
 	}
+	members, err := streams.Members()
+	if members.Name != "KV_"+MembersBucket {
+		t.Errorf("the definition of the bucket of members has %s (%v)", members.Name, err)
+	}
 	meta, err2 := streams.Meta()
 	quarantine, err3 := streams.Quarantine()
 	if spaces.Name != "KV_"+SpacesBucket || meta.Name != "KV_"+MetaBucket || quarantine.Name != QuarantineStream {

@@ -12,10 +12,10 @@ import (
 // below each of them. Code imports from its own layer and from those beneath.
 func layers() [][]string {
 	return [][]string{
-		{"pkg/api", "pkg/config", "pkg/corpus", "pkg/dirlock", "pkg/event", "pkg/logging", "pkg/metrics", "pkg/queue", "pkg/tlsconf", "pkg/version", "streams"},
+		{"pkg/api", "pkg/config", "pkg/corpus", "pkg/dirlock", "pkg/event", "pkg/logging", "pkg/metrics", "pkg/placement", "pkg/queue", "pkg/tlsconf", "pkg/version", "streams"},
 		{"pkg/embed", "pkg/hnsw", "pkg/npy", "pkg/vector", "pkg/vfs"},
 		{"pkg/auth", "pkg/bus", "pkg/openapi", "pkg/registry", "pkg/vecstore", "pkg/wire"},
-		{"pkg/filter"},
+		{"pkg/filter", "pkg/membership"},
 		{"pkg/client", "pkg/gateway", "pkg/importer", "pkg/recall", "pkg/rpc", "pkg/session", "pkg/worker"},
 		{"pkg/daemon"},
 		{"pkg/node"},
