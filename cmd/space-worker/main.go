@@ -13,6 +13,7 @@ func main() {
 		Short:  "space-worker makes the logs of its shards searchable and answers recalls from them.",
 		Common: func(c *daemon.WorkerConfig) (daemon.Config, string) { return c.Config, "" },
 		Start: func(ctx context.Context, c daemon.WorkerConfig, env daemon.Env) (daemon.Part, error) {
+			env.Shared = true
 			return daemon.StartWorker(ctx, c, env)
 		},
 	}.Main()

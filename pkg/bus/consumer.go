@@ -15,6 +15,19 @@ import (
 // another one. What the worker has must be set aside and rebuilt.
 var ErrAheadOfLog = errors.New("the position is beyond the end of the log")
 
+// DeleteWorkerConsumer deletes the consumer of a worker that follows a shard no more. The error wraps
+// jetstream.ErrConsumerNotFound when there is none.
+func DeleteWorkerConsumer(ctx context.Context, js jetstream.JetStream, shard int, worker string) error {
+	cfg, err := streams.Worker(worker)
+	if err != nil {
+		return err
+	}
+	if err := js.DeleteConsumer(ctx, LogStream(shard), cfg.Durable); err != nil {
+		return fmt.Errorf("deleting the consumer %s of stream %s: %w", cfg.Durable, LogStream(shard), err)
+	}
+	return nil
+}
+
 // EnsureWorkerConsumer returns the durable consumer of one worker for one shard, made if need be, which delivers the
 // message with sequence start next, or the first one after it that exists; start 0 means 1. What an earlier run of this
 // worker was given and did not acknowledge is not waited for, and its acknowledgements are forgotten: the worker's own

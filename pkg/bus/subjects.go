@@ -107,6 +107,10 @@ func ShardSubject(shard int, verb string) string {
 	return root + "shard." + strconv.Itoa(shard) + "." + verb
 }
 
+// DrainSubject returns the subject on which a worker is told to give up its shards, engram.worker.<worker>.drain; Any subscribes to
+// all.
+func DrainSubject(worker string) string { return root + "worker." + worker + ".drain" }
+
 // HeartbeatSubject returns the subject that a worker broadcasts its state on, engram.heartbeat.<worker>; Any subscribes
 // to all.
 func HeartbeatSubject(worker string) string { return root + "heartbeat." + worker }

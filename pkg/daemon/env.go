@@ -44,7 +44,9 @@ type Env struct {
 	// Recall is the latency of recalls, which workers observe, and of those over HTTP the recall API where it is alone.
 	Recall *metrics.Recall
 	// Alone tells that no worker runs in this process.
-	Alone   bool
+	Alone bool
+	// Shared tells that a worker here shares the shards with those of other processes.
+	Shared  bool
 	Logger  zerolog.Logger
 	Version string
 }

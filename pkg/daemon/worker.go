@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/membership"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/worker"
 )
@@ -40,10 +43,25 @@ func StartWorker(ctx context.Context, cfg WorkerConfig, env Env) (*worker.Worker
 	if err := followStreams(ctx, env, p.topology); err != nil {
 		return nil, err
 	}
+	log := env.Logger.With().Str("part", "worker").Str("worker", cfg.Worker.Name).Logger()
+	var group *membership.Group
+	if env.Shared {
+		if group, err = join(ctx, cfg.Worker, env, p.topology, log); err != nil {
+			return nil, err
+		}
+	}
 	return worker.Start(ctx, worker.Options{
-		Config: cfg.Worker, Conn: env.Conn.NC, JetStream: env.Conn.JS, Topology: p.topology, Metrics: m,
+		Config: cfg.Worker, Group: group, Conn: env.Conn.NC, JetStream: env.Conn.JS, Topology: p.topology, Metrics: m,
 		RecallLatency: env.Recall.Latency, JetStreamMetrics: env.JetStream,
-		Logger: env.Logger.With().Str("part", "worker").Str("worker", cfg.Worker.Name).Logger(), Version: env.Version,
+		Logger: log, Version: env.Version,
+	})
+}
+
+// join makes the worker one of those that share the shards; one with a list of its own tells them what it answers for.
+func join(ctx context.Context, cfg worker.Config, env Env, t bus.Topology, log zerolog.Logger) (*membership.Group, error) {
+	return membership.Join(ctx, membership.Options{
+		JetStream: env.Conn.JS, Grace: cfg.Placement.Grace, Logger: log,
+		Self: membership.Member{Name: cfg.Name, Epoch: t.Epoch, Version: env.Version, Pinned: len(cfg.Shards) > 0},
 	})
 }
 

@@ -53,6 +53,8 @@ type shardState struct {
 type copyState struct {
 	applied, ahead uint64
 	heard          time.Time
+	// answers tells that recalls are answered from it, and finds that they are about to be, too: forgets wait for it.
+	answers, finds bool
 }
 
 func newShardState(cfg AdmissionConfig, m metrics.GatewayShard, memory *budget) *shardState {
@@ -374,13 +376,13 @@ func (s *shardState) stream() int64 {
 	return s.created
 }
 
-// behindCopies returns the names of the copies that speak and have not applied a sequence, in order, how many speak, and a
-// channel that is closed when one of them speaks again.
+// behindCopies returns the names of the copies that answer or are about to and have not applied a sequence, in order, how many
+// there are of them, and a channel that is closed when one of them speaks again.
 func (s *shardState) behindCopies(sequence uint64, now time.Time) (behind []string, living int, moved <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, c := range s.copies {
-		if now.Sub(c.heard) > silence {
+		if now.Sub(c.heard) > silence || !c.finds {
 			continue
 		}
 		living++
@@ -402,23 +404,36 @@ func (s *shardState) heartbeat(worker string, st *api.ShardStatus, now time.Time
 	if s.copies == nil {
 		s.copies = map[string]copyState{}
 	}
-	s.copies[worker] = copyState{applied: st.GetApplied(), ahead: st.GetAhead(), heard: now}
+	own := copyState{applied: st.GetApplied(), ahead: st.GetAhead(), heard: now}
+	switch st.GetState() {
+	case api.CopyState_COPY_STATE_OPENING:
+		delete(s.copies, worker) // it knows nothing of the log yet
+		return
+	case api.CopyState_COPY_STATE_CATCHING_UP:
+	case api.CopyState_COPY_STATE_JOINING:
+		own.finds = true
+	default:
+		own.answers, own.finds = true, true
+	}
+	s.copies[worker] = own
 	if s.moved != nil {
 		close(s.moved)
 		s.moved = nil
 	}
-	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was.
+	// The most advanced of those that speak: one that has lost its files, or is gone, must not count for what it was, and one that
+	// does not answer yet counts where none does.
 	s.applied, s.ahead = 0, 0
+	answered := false
 	for name, c := range s.copies {
-		if now.Sub(c.heard) > silence {
+		switch {
+		case now.Sub(c.heard) > silence:
 			delete(s.copies, name)
-			continue
-		}
-		if c.applied+c.ahead >= s.applied+s.ahead {
-			s.applied, s.ahead = c.applied, c.ahead
+		case answered && !c.answers:
+		case c.answers && !answered, c.applied+c.ahead >= s.applied+s.ahead:
+			s.applied, s.ahead, answered = c.applied, c.ahead, c.answers
 		}
 	}
-	if c := s.copies[worker]; c.applied == s.applied {
+	if own.applied == s.applied {
 		s.shares.hear(st)
 	}
 	s.heardEnd = max(s.heardEnd, st.GetLastSequence())

@@ -17,6 +17,7 @@ const (
 	nameStolen          = "engram_streaming_work_stolen_total"
 	nameStaleness       = "engram_streaming_staleness_seconds"
 	nameLag             = "engram_streaming_consumer_lag"
+	nameServing         = "engram_streaming_shard_serving"
 	namePanics          = "engram_streaming_worker_panics_total"
 	nameQuarantined     = "engram_streaming_quarantined_total"
 	nameHNSWInsert      = "engram_hnsw_insert_duration_seconds"

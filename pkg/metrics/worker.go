@@ -29,6 +29,7 @@ type Worker struct {
 	utilization *prometheus.GaugeVec
 	staleness   *prometheus.GaugeVec
 	lag         *prometheus.GaugeVec
+	serving     *prometheus.GaugeVec
 	quarantined *BoundedLabel[prometheus.Counter]
 	audits      *audits
 }
@@ -40,6 +41,8 @@ type WorkerShard struct {
 	Staleness prometheus.Gauge
 	// Lag is the last sequence of the stream less the applied one.
 	Lag prometheus.Gauge
+	// Serving is 1 while the shard's recalls are answered here, else 0.
+	Serving prometheus.Gauge
 }
 
 // NewWorker registers the metrics of the workers of a process. The first maxSpaces
@@ -71,12 +74,14 @@ func NewWorker(reg prometheus.Registerer, maxSpaces int) (*Worker, error) {
 			"Age of the oldest observation of a shard that is not searchable yet, in seconds."), []string{labelShard}),
 		lag: prometheus.NewGaugeVec(gaugeOpts(nameLag,
 			"Last sequence of a shard's stream less the sequence up to which it is searchable here."), []string{labelShard}),
+		serving: prometheus.NewGaugeVec(gaugeOpts(nameServing,
+			"1 where a worker answers recalls of a shard, 0 where its copy is not fresh enough yet."), []string{labelShard}),
 	}
 	w.quarantined = NewBoundedLabel(maxReasons, func(reason string) prometheus.Counter {
 		return quarantined.WithLabelValues(reason)
 	})
 	all := []prometheus.Collector{
-		depth, w.QueueMemory, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag,
+		depth, w.QueueMemory, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag, w.serving,
 	}
 	var more []prometheus.Collector
 	w.audits, more = newAudits(maxSpaces)
@@ -96,7 +101,7 @@ func (w *Worker) Utilization(workerID int) prometheus.Gauge {
 // looked up under a lock and allocate: keep them until [Worker.DropShard].
 func (w *Worker) Shard(shard int) WorkerShard {
 	label := strconv.Itoa(shard)
-	return WorkerShard{Staleness: w.staleness.WithLabelValues(label), Lag: w.lag.WithLabelValues(label)}
+	return WorkerShard{Staleness: w.staleness.WithLabelValues(label), Lag: w.lag.WithLabelValues(label), Serving: w.serving.WithLabelValues(label)}
 }
 
 // DropShard removes the gauges of a shard that went to another worker; otherwise
@@ -105,6 +110,7 @@ func (w *Worker) DropShard(shard int) {
 	label := strconv.Itoa(shard)
 	w.staleness.DeleteLabelValues(label)
 	w.lag.DeleteLabelValues(label)
+	w.serving.DeleteLabelValues(label)
 }
 
 // Quarantined is the counter of the events that were quarantined for a reason,

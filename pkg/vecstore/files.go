@@ -4,14 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/engram-memory/engram/pkg/vecstore/columns"
 	"github.com/engram-memory/engram/pkg/vecstore/manifest"
 	"github.com/engram-memory/engram/pkg/vfs"
 )
+
+// LastClosed returns when the shard in a directory that nobody has open was last closed, or last changed what files it has. The error
+// wraps fs.ErrNotExist when there is none.
+func LastClosed(dir string) (time.Time, error) {
+	info, err := os.Stat(filepath.Join(dir, manifest.Name))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("looking at the shard in %s: %w", dir, err)
+	}
+	return info.ModTime(), nil
+}
 
 const (
 	columnsPrefix = "space-"

@@ -21,8 +21,10 @@ type Config struct {
 	Name string `yaml:"name" usage:"name of this worker, unique among those that run (default: the host's)"`
 	// Dir holds one directory a shard.
 	Dir string `yaml:"dir" default:"engram-worker" usage:"directory of the shards' files"`
-	// Shards lists the shards to hold; empty for all.
-	Shards []int `yaml:"shards" usage:"shards to hold; empty for all of them"`
+	// Shards lists the shards to hold; empty for those that are placed here, or all where nothing places them.
+	Shards []int `yaml:"shards" usage:"shards to hold, whatever other workers do; empty for those that all workers without such a list share among them"`
+	// Placement is of those that are shared.
+	Placement PlacementConfig `yaml:"placement"`
 
 	// NumWorkers is how many index workers share the shards of the process; 0 takes the profile's number, but no more
 	// than there are cores, or GOMAXPROCS where that is less. A number of one's own is taken as it is.
@@ -41,6 +43,16 @@ type Config struct {
 	Index IndexConfig `yaml:"index"`
 	// MaxSpaceLabels bounds the values of the memory_space label of metrics.
 	MaxSpaceLabels int `yaml:"max_space_labels" default:"100" usage:"spaces with a metric label of their own; the rest count as \"other\""`
+}
+
+// PlacementConfig is how shards are shared among workers. All workers should have the same.
+type PlacementConfig struct {
+	Copies int `yaml:"copies" default:"1" usage:"workers that have a copy of each shard, as long as there are so many"`
+	// MaxStaleness is what a new copy waits for; while no other answers, its files or the end of the log are enough.
+	MaxStaleness time.Duration `yaml:"max_staleness" default:"1s" usage:"a new copy of a shard answers recalls once it is no staler than this, and the old one does until then"`
+	Grace        time.Duration `yaml:"grace" default:"1m" usage:"for how long a worker that is gone keeps its shards where another copy of them answers; 0 not at all"`
+	DrainTimeout time.Duration `yaml:"drain_timeout" default:"45s" usage:"how long a worker that is stopped waits for others to answer for its shards; 0 not at all"`
+	KeepFiles    time.Duration `yaml:"keep_files" default:"1h" usage:"for how long the files of a shard are kept that another worker has taken over"`
 }
 
 // IndexConfig is how the index is kept and watched.
@@ -96,18 +108,19 @@ func DefaultConfig() Config {
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
 		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: vecstore.DefaultMapBytes, AuditRate: 1, AuditShare: 0.02},
 		MaxSpaceLabels: 100,
+		Placement:      PlacementConfig{Copies: 1, MaxStaleness: time.Second, Grace: time.Minute, DrainTimeout: 45 * time.Second, KeepFiles: time.Hour},
 	}
 }
 
-// store returns the options of a shard's store.
-func (c *Config) store() vecstore.Options {
+// store returns the options of a shard's store, of which the worker may hold so many.
+func (c *Config) store(shards int) vecstore.Options {
 	keep := c.Index.KeepVersions
 	if keep == 0 {
 		keep = -1 // where 0 is the store's default
 	}
 	return vecstore.Options{
 		SegmentSize: c.SegmentSize, KeepVersions: keep, GraphRows: uint32(c.Index.GraphRows),
-		TailBytes: c.Index.TailBytes / int64(max(len(c.Shards), 1)), LinkThreads: c.Index.LinkThreads, Compress: c.Index.Compress,
+		TailBytes: c.Index.TailBytes / int64(max(shards, 1)), LinkThreads: c.Index.LinkThreads, Compress: c.Index.Compress,
 	}
 }
 
@@ -178,6 +191,10 @@ func (c *Config) validate() error {
 	check(c.MaxSpaceLabels >= 0 && c.MaxSpaceLabels <= maxBatch, "max_space_labels is %d; it can be 0 to %d", c.MaxSpaceLabels, maxBatch)
 	check(validName(c.Name), "name is %q; it can have letters, digits, '-' and '_', at most 64", c.Name)
 	check(c.Dir != "", "dir is empty; name a directory for the shards' files")
+	p := c.Placement
+	check(p.Copies >= 1 && p.Copies <= maxCopies, "placement.copies is %d; it can be 1 to %d", p.Copies, maxCopies)
+	check(p.MaxStaleness > 0, "placement.max_staleness is %v; it must be above 0", p.MaxStaleness)
+	check(p.Grace >= 0 && p.DrainTimeout >= 0 && p.KeepFiles >= 0, "placement has a negative duration: grace is %v, drain_timeout %v, keep_files %v", p.Grace, p.DrainTimeout, p.KeepFiles)
 	seen := map[int]bool{}
 	for _, s := range c.Shards {
 		check(s >= 0 && s < event.MaxShards && !seen[s], "shards lists %d, which is no shard or listed twice", s)
@@ -191,6 +208,9 @@ const (
 	maxBatch   = 100_000
 	maxRecalls = 1 << 16
 )
+
+// maxCopies is more than anybody needs: each of them reads the whole log of its shard.
+const maxCopies = 16
 
 // maxCapacity leaves room for what the queue holds beyond it.
 const maxCapacity = queue.MaxCapacity - queue.MaxCapacity/beyond

@@ -54,7 +54,7 @@ func (w *Worker) beatSoon() {
 }
 
 func (w *Worker) beat(now time.Time) {
-	hb := &api.Heartbeat{Worker: w.Config.Name, Epoch: w.Topology.Epoch, SentAt: now.UnixNano()}
+	hb := &api.Heartbeat{Worker: w.Config.Name, Epoch: w.Topology.Epoch, SentAt: now.UnixNano(), ShardCount: uint32(w.Topology.Shards), Draining: w.leaving()}
 	normal, high, bytes := 0, 0, 0
 	for _, s := range w.held() {
 		normal += s.waiting(queue.Normal)
@@ -62,6 +62,7 @@ func (w *Worker) beat(now time.Time) {
 		bytes += s.mark.read().bytes
 		hb.Shards = append(hb.Shards, s.status(now))
 	}
+	hb.Shards = append(hb.Shards, w.beginning()...)
 	w.Metrics.QueueDepthNormal.Set(float64(normal))
 	w.Metrics.QueueDepthHigh.Set(float64(high))
 	w.Metrics.QueueMemory.Set(float64(bytes))
@@ -72,6 +73,17 @@ func (w *Worker) beat(now time.Time) {
 	}
 	// One that does not get through is followed by another.
 	_ = w.Conn.Publish(bus.HeartbeatSubject(w.Config.Name), b)
+}
+
+// beginning are the shards that are being opened, and those that cannot be.
+func (w *Worker) beginning() []*api.ShardStatus {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var all []*api.ShardStatus
+	for number, reason := range w.opening {
+		all = append(all, &api.ShardStatus{Shard: uint32(number), State: api.CopyState_COPY_STATE_OPENING, Reason: reason})
+	}
+	return all
 }
 
 // status is how far this copy of the shard is.
@@ -93,6 +105,7 @@ func (s *shard) status(now time.Time) *api.ShardStatus {
 		HighReserved:    uint64(float64(s.w.Config.Queue.Capacity) * s.w.Config.Queue.HighPriorityRatio),
 		Ahead:           uint64(m.ahead), Fetched: m.fetched, DepthHigh: uint64(m.high),
 		Backlogs: waiting.largest, WaitingSpaces: uint64(waiting.spaces),
+		State: api.CopyState(s.state.Load()), Reason: *s.reason.Load(),
 	}
 }
 

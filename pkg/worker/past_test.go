@@ -166,7 +166,7 @@ func TestStoppingEndsSearches(t *testing.T) {
 	if end := <-searching; time.Until(end) < searchLimit || time.Until(end) > time.Minute {
 		t.Errorf("the search may go on until %v", end)
 	}
-	if err := c.shard().serving.stop(); err != nil {
+	if err := c.shard().serving.Load().stop(); err != nil {
 		t.Error(err)
 	}
 	if got := <-code; got != "unavailable" {

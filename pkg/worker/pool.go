@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,8 +72,15 @@ func newPool(cfg Config, m *metrics.Worker, log zerolog.Logger) *pool {
 
 func (p *pool) attach(s *shard) {
 	p.mu.Lock()
-	p.shards = append(p.shards, s)
+	p.shards = append(slices.Clone(p.shards), s)
 	p.mu.Unlock()
+}
+
+// detach has the index workers look at a shard no more; nothing of it is outstanding.
+func (p *pool) detach(s *shard) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shards = slices.DeleteFunc(slices.Clone(p.shards), func(other *shard) bool { return other == s })
 }
 
 func (p *pool) list() []*shard {

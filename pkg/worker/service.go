@@ -84,12 +84,25 @@ func (s *shard) serve() (*service, error) {
 	return v, nil
 }
 
-// stop takes no more requests and waits for those that run.
+// stopLimit is for how long requests that have come are still worked on, those that wait for a position among them.
+const stopLimit = 2 * time.Second
+
+// stop takes no more requests and waits for those that have come: what the server had sent before it knew is answered, too.
 func (v *service) stop() error {
 	err := v.micro.Stop()
-	v.cancel()
+	if err == nil && v.s.w.Conn.FlushTimeout(stopLimit) == nil {
+		handled := make(chan struct{})
+		if v.s.w.Conn.Barrier(func() { close(handled) }) == nil {
+			<-handled
+		}
+		late := time.AfterFunc(stopLimit, v.cancel)
+		defer late.Stop()
+	} else {
+		v.cancel()
+	}
 	v.reads.Stop()
 	v.acknowledgements.Stop()
+	v.cancel()
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("stopping the service of shard %d: %w", v.s.number, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/queue"
@@ -53,7 +54,16 @@ type shard struct {
 	broadcast   atomic.Uint64 // events applied since the start, at the last heartbeat
 	drain       rate          // of the heartbeat
 	drainRate   atomic.Uint64 // its last value, as the bits of a float64
-	serving     *service
+
+	// ctx is that of the goroutines which running waits for; it ends when the shard is given up.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	serving atomic.Pointer[service] // nil while it does not answer
+	state   atomic.Int32            // an api.CopyState
+	reason  atomic.Pointer[string]
+	// found is the position that its files were at when they were opened, and goal the end of the stream then.
+	found, goal uint64
 }
 
 // openShard opens the local files of a shard, or begins them anew where they are of another stream or damaged.
@@ -71,7 +81,14 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	if err := s.expect(ctx); err != nil {
 		return nil, errors.Join(err, store.Abandon())
 	}
+	m := s.mark.read()
+	s.found, s.goal = m.applied, m.last
+	s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
 	return s, nil
+}
+
+func (w *Worker) shardDir(number int) string {
+	return filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number))
 }
 
 func (w *Worker) newShard(number int) (*shard, error) {
@@ -80,13 +97,15 @@ func (w *Worker) newShard(number int) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shard{
-		w: w, number: number, dir: filepath.Join(w.Config.Dir, "shard-"+strconv.Itoa(number)),
+	s := &shard{
+		w: w, number: number, dir: w.shardDir(number),
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
 		mark: newWatermark(places, w.Config.Queue.MaxBytes, 0), lanes: lanes,
 		mailboxes: map[any]*mailbox{}, turns: newTurns(), gone: map[string]uint64{},
 		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
-	}, nil
+	}
+	s.because("")
+	return s, nil
 }
 
 // beyond is the part of the capacity that the queue holds beyond it: what gateways admit of spaces with little where others
@@ -296,6 +315,7 @@ func (s *shard) drained(ctx context.Context) error {
 // close takes a last checkpoint, acknowledges, and closes the files.
 func (s *shard) close() error {
 	s.checkpoint()
+	s.cancel()
 	s.w.Metrics.DropShard(s.number)
 	if err := s.store.Load().Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("closing shard %d: %w", s.number, err)

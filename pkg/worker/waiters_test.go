@@ -20,7 +20,7 @@ func TestWaitersLeavePlaces(t *testing.T) {
 	last := w.publish(define("a", 3), observe("a", "1", 1, 0, 0), define("b", 3), observe("b", "1", 1, 0, 0))
 	c.reach(t, last)
 	far := w.position(last + 1<<40)
-	v := c.shard().serving
+	v := c.shard().serving.Load()
 	flood := func(space string) {
 		t.Helper()
 		body, err := proto.Marshal(&api.GetRequest{Space: space, Ids: []string{"1"}, AtLeast: far, DeadlineMs: math.MaxUint32})

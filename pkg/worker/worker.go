@@ -13,17 +13,19 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/dirlock"
 	"github.com/engram-memory/engram/pkg/filter"
+	"github.com/engram-memory/engram/pkg/membership"
 	"github.com/engram-memory/engram/pkg/metrics"
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
-// Options are what a worker works with. All are required, but for JetStreamMetrics.
+// Options are what a worker works with. All are required, but for Group and JetStreamMetrics.
 type Options struct {
 	Config    Config
 	Conn      *nats.Conn
@@ -32,6 +34,9 @@ type Options struct {
 	Metrics   *metrics.Worker
 	// RecallLatency observes how long each recall took here, in seconds.
 	RecallLatency prometheus.Observer
+	// Group is who shares the shards, where their configuration does not name them; a worker without one holds those of its
+	// configuration, or all. It is left when the worker is closed.
+	Group *membership.Group
 	// JetStreamMetrics follows this worker's consumers, if it is set.
 	JetStreamMetrics *metrics.JetStreamCollector
 	Logger           zerolog.Logger
@@ -53,8 +58,12 @@ type Worker struct {
 	linking     *vecstore.Linking // threads of all shards; nil where each has its own
 	maps        *vecstore.Maps    // of the row logs of all shards
 
+	placer *placer // nil where shards are not placed
+	drains micro.Service
+
 	mu        sync.RWMutex
 	shards    []*shard
+	opening   map[int]string // why each shard that is being opened is, or cannot be
 	consumers map[int]jetstream.Consumer
 	polled    map[int]string // names of consumers that JetStreamMetrics follows
 	reconnect map[int]chan struct{}
@@ -71,13 +80,16 @@ type Worker struct {
 // searcher is what answers recalls: Shard.Search, or in a test what answers as a test needs it.
 type searcher func(*vecstore.Shard, string, vecstore.Query) (vecstore.Result, error)
 
-// Start opens the shards that the configuration names and begins to follow their logs and to answer for them. ctx
-// bounds the start alone.
+// Start opens the shards that the configuration names and begins to follow their logs and to answer for them; those that a group
+// places here are opened after it has returned. ctx bounds the start alone.
 func Start(ctx context.Context, opt Options) (*Worker, error) {
 	if err := opt.Config.Resolve(); err != nil {
 		return nil, fmt.Errorf("configuration of the worker: %w", err)
 	}
-	if len(opt.Config.Shards) == 0 {
+	placed := opt.Group != nil && len(opt.Config.Shards) == 0
+	why := "named in the configuration of the worker"
+	if len(opt.Config.Shards) == 0 && !placed {
+		why = "the worker holds all shards"
 		for n := range opt.Topology.Shards {
 			opt.Config.Shards = append(opt.Config.Shards, n)
 		}
@@ -97,7 +109,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	}
 	w := &Worker{
 		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
-		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
+		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, opening: map[int]string{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
 	w.maps, w.filters = vecstore.NewMaps(opt.Config.Index.MapBytes), filters
@@ -107,9 +119,16 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.watchConnection() // before anything is asked of NATS, so that no loss of the connection goes unseen
 	for _, n := range opt.Config.Shards {
-		if err := w.hold(ctx, n); err != nil {
+		if err := w.hold(ctx, n, why); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
+	}
+	if placed {
+		w.placer = newPlacer(w)
+		if w.drains, err = w.serveDrain(); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+		w.placer.start()
 	}
 	w.done.Go(func() { w.heartbeats(w.ctx) })
 	search := w.search
@@ -119,29 +138,35 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 
 // storeOptions returns the options of a shard's store.
 func (w *Worker) storeOptions() vecstore.Options {
-	opt := w.Config.store()
+	shards := len(w.Config.Shards)
+	if shards == 0 {
+		shards = w.Topology.Shards // all of them may be placed here
+	}
+	opt := w.Config.store(shards)
 	opt.Linking, opt.Maps = w.linking, w.maps
 	opt.OnLink = func(rows int, took time.Duration) { w.Metrics.HNSWInsert.Observe(took.Seconds() / float64(rows)) }
 	return opt
 }
 
-// hold opens a shard and begins to follow and serve it.
-func (w *Worker) hold(ctx context.Context, number int) error {
-	s, err := w.openShard(ctx, number)
-	if err != nil {
-		return err
+// holds returns a shard, nil where it is not held.
+func (w *Worker) holds(number int) *shard {
+	for _, s := range w.held() {
+		if s.number == number {
+			return s
+		}
 	}
-	w.mu.Lock()
-	w.shards = append(w.shards, s)
-	w.reconnect[number] = make(chan struct{}, 1)
-	w.mu.Unlock()
-	w.pool.attach(s)
-	if s.serving, err = s.serve(); err != nil {
-		return err
-	}
-	w.done.Go(func() { s.follow(w.ctx) })
-	w.done.Go(func() { s.checkpoints(w.ctx) })
 	return nil
+}
+
+// note notes why a shard is being opened, or that it is not any more.
+func (w *Worker) note(number int, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if why == "" {
+		delete(w.opening, number)
+	} else {
+		w.opening[number] = why
+	}
 }
 
 func (w *Worker) held() []*shard {
@@ -216,6 +241,11 @@ func (w *Worker) Ready() error {
 	if !w.Conn.IsConnected() {
 		return errors.New("NATS is not connected")
 	}
+	if w.placer != nil {
+		if err := w.placer.ready(); err != nil {
+			return err
+		}
+	}
 	for _, s := range w.held() {
 		if w.consumerOf(s.number) == nil {
 			return fmt.Errorf("shard %d does not follow its log yet", s.number)
@@ -224,16 +254,25 @@ func (w *Worker) Ready() error {
 	return nil
 }
 
-// Close stops answering, stops following, takes a last checkpoint of each shard, and closes their files.
+// Close gives up the shards that other workers can take, stops answering, stops following, takes a last checkpoint of each
+// shard, and closes their files.
 func (w *Worker) Close() error {
 	var errs []error
-	for _, s := range w.held() {
-		if s.serving != nil {
-			errs = append(errs, s.serving.stop())
-		}
+	if w.placer != nil {
+		errs = append(errs, w.placer.stop())
 	}
+	for _, s := range w.held() {
+		errs = append(errs, s.silence())
+	}
+	if w.drains != nil {
+		errs = append(errs, w.drains.Stop())
+	}
+	errs = append(errs, w.leave())
 	w.cancel()
 	w.done.Wait()
+	for _, s := range w.held() {
+		s.running.Wait()
+	}
 	w.pool.close()
 	w.Conn.RemoveStatusListener(w.status)
 	if w.JetStreamMetrics != nil {

@@ -222,6 +222,7 @@ func TestHeartbeats(t *testing.T) {
 	}
 	st.DrainRate = 0
 	if diff := cmp.Diff(&api.ShardStatus{
+		State: api.CopyState_COPY_STATE_SERVING, Reason: "the worker holds all shards",
 		Applied: last, Durable: last, Capacity: 1234, HighReserved: 123, Fetched: last, LastSequence: last, Quarantined: 1,
 		StreamCreatedAt: c.shard().store.Load().Source().CreatedAt,
 	}, st, protocmp.Transform()); diff != "" {

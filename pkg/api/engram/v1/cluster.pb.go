@@ -21,14 +21,79 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CopyState is what a copy of a shard does.
+type CopyState int32
+
+const (
+	// A worker of an earlier version, whose copies all answer.
+	CopyState_COPY_STATE_UNSPECIFIED CopyState = 0
+	// Its files are being opened, or restored.
+	CopyState_COPY_STATE_OPENING CopyState = 1
+	// It follows the log, and is too far behind to answer.
+	CopyState_COPY_STATE_CATCHING_UP CopyState = 2
+	// It is about to answer: forgets wait for it already.
+	CopyState_COPY_STATE_JOINING CopyState = 3
+	// It answers recalls.
+	CopyState_COPY_STATE_SERVING CopyState = 4
+)
+
+// Enum value maps for CopyState.
+var (
+	CopyState_name = map[int32]string{
+		0: "COPY_STATE_UNSPECIFIED",
+		1: "COPY_STATE_OPENING",
+		2: "COPY_STATE_CATCHING_UP",
+		3: "COPY_STATE_JOINING",
+		4: "COPY_STATE_SERVING",
+	}
+	CopyState_value = map[string]int32{
+		"COPY_STATE_UNSPECIFIED": 0,
+		"COPY_STATE_OPENING":     1,
+		"COPY_STATE_CATCHING_UP": 2,
+		"COPY_STATE_JOINING":     3,
+		"COPY_STATE_SERVING":     4,
+	}
+)
+
+func (x CopyState) Enum() *CopyState {
+	p := new(CopyState)
+	*p = x
+	return p
+}
+
+func (x CopyState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CopyState) Descriptor() protoreflect.EnumDescriptor {
+	return file_engram_v1_cluster_proto_enumTypes[0].Descriptor()
+}
+
+func (CopyState) Type() protoreflect.EnumType {
+	return &file_engram_v1_cluster_proto_enumTypes[0]
+}
+
+func (x CopyState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CopyState.Descriptor instead.
+func (CopyState) EnumDescriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
 // Heartbeat is broadcast by a worker on `engram.heartbeat.<worker>`, several times a second.
 type Heartbeat struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Worker string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	Epoch  string                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Unix time in nanoseconds.
-	SentAt        int64          `protobuf:"varint,3,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
-	Shards        []*ShardStatus `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
+	SentAt int64          `protobuf:"varint,3,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
+	Shards []*ShardStatus `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
+	// The worker gives up its shards as soon as others answer for them: it was told to, or its process is about to end.
+	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
+	// How many shards there are.
+	ShardCount    uint32 `protobuf:"varint,6,opt,name=shard_count,json=shardCount,proto3" json:"shard_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -91,6 +156,20 @@ func (x *Heartbeat) GetShards() []*ShardStatus {
 	return nil
 }
 
+func (x *Heartbeat) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Heartbeat) GetShardCount() uint32 {
+	if x != nil {
+		return x.ShardCount
+	}
+	return 0
+}
+
 // ShardStatus is how far one copy of a shard is.
 type ShardStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -121,7 +200,10 @@ type ShardStatus struct {
 	// Last sequence of the stream that was fetched: what stands behind it is not in depth and backlogs.
 	Fetched uint64 `protobuf:"varint,15,opt,name=fetched,proto3" json:"fetched,omitempty"`
 	// The part of depth that has high priority.
-	DepthHigh     uint64 `protobuf:"varint,16,opt,name=depth_high,json=depthHigh,proto3" json:"depth_high,omitempty"`
+	DepthHigh uint64    `protobuf:"varint,16,opt,name=depth_high,json=depthHigh,proto3" json:"depth_high,omitempty"`
+	State     CopyState `protobuf:"varint,17,opt,name=state,proto3,enum=engram.v1.CopyState" json:"state,omitempty"`
+	// Why the worker has this copy, or cannot open it, as a sentence.
+	Reason        string `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +350,120 @@ func (x *ShardStatus) GetDepthHigh() uint64 {
 	return 0
 }
 
+func (x *ShardStatus) GetState() CopyState {
+	if x != nil {
+		return x.State
+	}
+	return CopyState_COPY_STATE_UNSPECIFIED
+}
+
+func (x *ShardStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DrainRequest is the body of a request on `engram.worker.<worker>.drain`.
+type DrainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Take shards again, instead of giving them up.
+	Cancel        bool `protobuf:"varint,1,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DrainRequest) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
+	}
+	return false
+}
+
+// DrainResponse answers a DrainRequest. Heartbeats tell how far it is: the worker has given up all shards when it has none.
+type DrainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Error *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// How many shards the worker holds.
+	Shards        uint32 `protobuf:"varint,2,opt,name=shards,proto3" json:"shards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DrainResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *DrainResponse) GetShards() uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
+}
+
 // SpaceBacklog is what a space has fetched and not yet searchable in a copy of its shard.
 type SpaceBacklog struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -279,7 +475,7 @@ type SpaceBacklog struct {
 
 func (x *SpaceBacklog) Reset() {
 	*x = SpaceBacklog{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +487,7 @@ func (x *SpaceBacklog) String() string {
 func (*SpaceBacklog) ProtoMessage() {}
 
 func (x *SpaceBacklog) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[2]
+	mi := &file_engram_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +500,7 @@ func (x *SpaceBacklog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpaceBacklog.ProtoReflect.Descriptor instead.
 func (*SpaceBacklog) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SpaceBacklog) GetSpace() string {
@@ -338,7 +534,7 @@ type AwaitRequest struct {
 
 func (x *AwaitRequest) Reset() {
 	*x = AwaitRequest{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +546,7 @@ func (x *AwaitRequest) String() string {
 func (*AwaitRequest) ProtoMessage() {}
 
 func (x *AwaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[3]
+	mi := &file_engram_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +559,7 @@ func (x *AwaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitRequest.ProtoReflect.Descriptor instead.
 func (*AwaitRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AwaitRequest) GetSequence() uint64 {
@@ -409,7 +605,7 @@ type AwaitResponse struct {
 
 func (x *AwaitResponse) Reset() {
 	*x = AwaitResponse{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +617,7 @@ func (x *AwaitResponse) String() string {
 func (*AwaitResponse) ProtoMessage() {}
 
 func (x *AwaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[4]
+	mi := &file_engram_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +630,7 @@ func (x *AwaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitResponse.ProtoReflect.Descriptor instead.
 func (*AwaitResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AwaitResponse) GetApplied() uint64 {
@@ -476,7 +672,7 @@ type Quarantined struct {
 
 func (x *Quarantined) Reset() {
 	*x = Quarantined{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +684,7 @@ func (x *Quarantined) String() string {
 func (*Quarantined) ProtoMessage() {}
 
 func (x *Quarantined) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[5]
+	mi := &file_engram_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +697,7 @@ func (x *Quarantined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantined.ProtoReflect.Descriptor instead.
 func (*Quarantined) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Quarantined) GetSequence() uint64 {
@@ -528,7 +724,7 @@ type ShardSpacesRequest struct {
 
 func (x *ShardSpacesRequest) Reset() {
 	*x = ShardSpacesRequest{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[6]
+	mi := &file_engram_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +736,7 @@ func (x *ShardSpacesRequest) String() string {
 func (*ShardSpacesRequest) ProtoMessage() {}
 
 func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[6]
+	mi := &file_engram_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +749,7 @@ func (x *ShardSpacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesRequest.ProtoReflect.Descriptor instead.
 func (*ShardSpacesRequest) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ShardSpacesRequest) GetSpace() string {
@@ -574,7 +770,7 @@ type ShardSpacesResponse struct {
 
 func (x *ShardSpacesResponse) Reset() {
 	*x = ShardSpacesResponse{}
-	mi := &file_engram_v1_cluster_proto_msgTypes[7]
+	mi := &file_engram_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +782,7 @@ func (x *ShardSpacesResponse) String() string {
 func (*ShardSpacesResponse) ProtoMessage() {}
 
 func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engram_v1_cluster_proto_msgTypes[7]
+	mi := &file_engram_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +795,7 @@ func (x *ShardSpacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardSpacesResponse.ProtoReflect.Descriptor instead.
 func (*ShardSpacesResponse) Descriptor() ([]byte, []int) {
-	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ShardSpacesResponse) GetSpaces() []*SpaceInfo {
@@ -620,12 +816,15 @@ var File_engram_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17engram/v1/cluster.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x16engram/v1/recall.proto\"\x82\x01\n" +
+	"\x17engram/v1/cluster.proto\x12\tengram.v1\x1a\x17engram/v1/gateway.proto\x1a\x16engram/v1/recall.proto\"\xbf\x01\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x17\n" +
 	"\asent_at\x18\x03 \x01(\x03R\x06sentAt\x12.\n" +
-	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\"\x8e\x04\n" +
+	"\x06shards\x18\x04 \x03(\v2\x16.engram.v1.ShardStatusR\x06shards\x12\x1a\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x1f\n" +
+	"\vshard_count\x18\x06 \x01(\rR\n" +
+	"shardCount\"\xd2\x04\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x18\n" +
@@ -645,7 +844,14 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\x0ewaiting_spaces\x18\x0e \x01(\x04R\rwaitingSpaces\x12\x18\n" +
 	"\afetched\x18\x0f \x01(\x04R\afetched\x12\x1d\n" +
 	"\n" +
-	"depth_high\x18\x10 \x01(\x04R\tdepthHigh\"H\n" +
+	"depth_high\x18\x10 \x01(\x04R\tdepthHigh\x12*\n" +
+	"\x05state\x18\x11 \x01(\x0e2\x14.engram.v1.CopyStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\"&\n" +
+	"\fDrainRequest\x12\x16\n" +
+	"\x06cancel\x18\x01 \x01(\bR\x06cancel\"O\n" +
+	"\rDrainResponse\x12&\n" +
+	"\x05error\x18\x01 \x01(\v2\x10.engram.v1.ErrorR\x05error\x12\x16\n" +
+	"\x06shards\x18\x02 \x01(\rR\x06shards\"H\n" +
 	"\fSpaceBacklog\x12\x14\n" +
 	"\x05space\x18\x01 \x01(\tR\x05space\x12\"\n" +
 	"\fobservations\x18\x02 \x01(\x04R\fobservations\"\x8d\x01\n" +
@@ -667,7 +873,13 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\x05space\x18\x01 \x01(\tR\x05space\"k\n" +
 	"\x13ShardSpacesResponse\x12,\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x14.engram.v1.SpaceInfoR\x06spaces\x12&\n" +
-	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05errorB<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error*\x8b\x01\n" +
+	"\tCopyState\x12\x1a\n" +
+	"\x16COPY_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12COPY_STATE_OPENING\x10\x01\x12\x1a\n" +
+	"\x16COPY_STATE_CATCHING_UP\x10\x02\x12\x16\n" +
+	"\x12COPY_STATE_JOINING\x10\x03\x12\x16\n" +
+	"\x12COPY_STATE_SERVING\x10\x04B<Z:github.com/engram-memory/engram/pkg/api/engram/v1;engramv1b\x06proto3"
 
 var (
 	file_engram_v1_cluster_proto_rawDescOnce sync.Once
@@ -681,32 +893,38 @@ func file_engram_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_engram_v1_cluster_proto_rawDescData
 }
 
-var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_engram_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_engram_v1_cluster_proto_goTypes = []any{
-	(*Heartbeat)(nil),           // 0: engram.v1.Heartbeat
-	(*ShardStatus)(nil),         // 1: engram.v1.ShardStatus
-	(*SpaceBacklog)(nil),        // 2: engram.v1.SpaceBacklog
-	(*AwaitRequest)(nil),        // 3: engram.v1.AwaitRequest
-	(*AwaitResponse)(nil),       // 4: engram.v1.AwaitResponse
-	(*Quarantined)(nil),         // 5: engram.v1.Quarantined
-	(*ShardSpacesRequest)(nil),  // 6: engram.v1.ShardSpacesRequest
-	(*ShardSpacesResponse)(nil), // 7: engram.v1.ShardSpacesResponse
-	(*Error)(nil),               // 8: engram.v1.Error
-	(*SpaceInfo)(nil),           // 9: engram.v1.SpaceInfo
+	(CopyState)(0),              // 0: engram.v1.CopyState
+	(*Heartbeat)(nil),           // 1: engram.v1.Heartbeat
+	(*ShardStatus)(nil),         // 2: engram.v1.ShardStatus
+	(*DrainRequest)(nil),        // 3: engram.v1.DrainRequest
+	(*DrainResponse)(nil),       // 4: engram.v1.DrainResponse
+	(*SpaceBacklog)(nil),        // 5: engram.v1.SpaceBacklog
+	(*AwaitRequest)(nil),        // 6: engram.v1.AwaitRequest
+	(*AwaitResponse)(nil),       // 7: engram.v1.AwaitResponse
+	(*Quarantined)(nil),         // 8: engram.v1.Quarantined
+	(*ShardSpacesRequest)(nil),  // 9: engram.v1.ShardSpacesRequest
+	(*ShardSpacesResponse)(nil), // 10: engram.v1.ShardSpacesResponse
+	(*Error)(nil),               // 11: engram.v1.Error
+	(*SpaceInfo)(nil),           // 12: engram.v1.SpaceInfo
 }
 var file_engram_v1_cluster_proto_depIdxs = []int32{
-	1, // 0: engram.v1.Heartbeat.shards:type_name -> engram.v1.ShardStatus
-	2, // 1: engram.v1.ShardStatus.backlogs:type_name -> engram.v1.SpaceBacklog
-	8, // 2: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
-	5, // 3: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
-	8, // 4: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
-	9, // 5: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	8, // 6: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	2,  // 0: engram.v1.Heartbeat.shards:type_name -> engram.v1.ShardStatus
+	5,  // 1: engram.v1.ShardStatus.backlogs:type_name -> engram.v1.SpaceBacklog
+	0,  // 2: engram.v1.ShardStatus.state:type_name -> engram.v1.CopyState
+	11, // 3: engram.v1.DrainResponse.error:type_name -> engram.v1.Error
+	11, // 4: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
+	8,  // 5: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
+	11, // 6: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
+	12, // 7: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	11, // 8: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_engram_v1_cluster_proto_init() }
@@ -721,13 +939,14 @@ func file_engram_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_cluster_proto_rawDesc), len(file_engram_v1_cluster_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   8,
+			NumEnums:      1,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_engram_v1_cluster_proto_goTypes,
 		DependencyIndexes: file_engram_v1_cluster_proto_depIdxs,
+		EnumInfos:         file_engram_v1_cluster_proto_enumTypes,
 		MessageInfos:      file_engram_v1_cluster_proto_msgTypes,
 	}.Build()
 	File_engram_v1_cluster_proto = out.File

@@ -1,0 +1,368 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
+	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/membership"
+	"github.com/engram-memory/engram/pkg/vecstore"
+)
+
+// placer has a worker hold the shards that the group places on it. A shard that comes is opened, follows its log, and answers
+// once it is fresh; one that goes elsewhere answers until all those do who are to have it.
+type placer struct {
+	w      *Worker
+	group  *membership.Group
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	// What follows is of the goroutine run.
+	tasks   sync.WaitGroup
+	opened  chan opened
+	closed  chan int
+	tries   map[int]*try      // of shards that are being opened, or cannot be
+	closing map[int]bool      // shards that are being given up
+	joining map[int]time.Time // since when shards are about to answer
+	started time.Time
+	alone   bool // nobody else was there at the start
+	usurped bool
+	swept   time.Time
+
+	mu     sync.Mutex
+	behind string // why the worker does not have what it should, empty when it has
+}
+
+// try is the opening of a shard.
+type try struct {
+	running bool
+	failed  int
+	next    time.Time
+}
+
+type opened struct {
+	shard int
+	err   error
+}
+
+const (
+	// lookEvery is the time between two looks at what is to be done, where nothing has changed.
+	lookEvery = 100 * time.Millisecond
+	// settle is how long the first worker waits for others that are started with it, before it takes all shards.
+	settle = time.Second
+	// maxOpening bounds the shards that are opened at once: each may read all its files.
+	maxOpening = 4
+	// sweepEvery is the time between two looks for files that nobody needs.
+	sweepEvery = time.Minute
+	// joinLimit is for how long a copy that was fresh tries to reach the end of the log.
+	joinLimit = 10 * time.Second
+)
+
+func newPlacer(w *Worker) *placer {
+	p := &placer{
+		w: w, group: w.Group, opened: make(chan opened, w.Topology.Shards), closed: make(chan int, w.Topology.Shards),
+		tries: map[int]*try{}, closing: map[int]bool{}, joining: map[int]time.Time{}, started: time.Now(), swept: time.Now(),
+		behind: "the shards are being placed",
+	}
+	view := w.Group.View()
+	p.alone = len(view.Living) == 1 && w.Group.Previous().Name == ""
+	p.ctx, p.cancel = context.WithCancel(w.ctx)
+	return p
+}
+
+func (p *placer) start() { p.done.Go(p.run) }
+
+func (p *placer) run() {
+	defer p.tasks.Wait()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-tick.C:
+		case <-p.group.Changed():
+		case o := <-p.opened:
+			p.finish(o)
+		case shard := <-p.closed:
+			delete(p.closing, shard)
+		}
+		now := time.Now()
+		p.step(now)
+		if now.Sub(p.swept) > sweepEvery {
+			p.swept = now
+			p.sweep(now)
+		}
+	}
+}
+
+// sweep removes the files of shards that others have taken over long ago.
+func (p *placer) sweep(now time.Time) {
+	for shard := range p.w.Topology.Shards {
+		if p.tries[shard] != nil || p.closing[shard] || p.w.holds(shard) != nil {
+			continue
+		}
+		dir := p.w.shardDir(shard)
+		left, err := vecstore.LastClosed(dir)
+		if err != nil || now.Sub(left) < p.w.Config.Placement.KeepFiles {
+			continue // there are none, or they may be of use
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			p.w.Logger.Warn().Err(err).Int("shard", shard).Msg("removing the files of a shard that others have taken over")
+			continue
+		}
+		p.w.Logger.Info().Int("shard", shard).Msg("the files of a shard that others have taken over are removed")
+	}
+}
+
+// stop has others take the shards, as far as there are others, and ends the placing.
+func (p *placer) stop() error {
+	if p.w.Config.Placement.DrainTimeout > 0 {
+		ctx, cancel := context.WithTimeout(p.ctx, p.w.Config.Placement.DrainTimeout)
+		p.handOver(ctx)
+		cancel()
+	}
+	p.cancel()
+	p.done.Wait()
+	return nil
+}
+
+// handOver returns once another worker answers for every shard that this one answers for, when there is nobody who could, or when
+// ctx ends.
+func (p *placer) handOver(ctx context.Context) {
+	p.group.Update(func(m *membership.Member) { m.Stopping = true })
+	tick := time.NewTicker(lookEvery / 4)
+	defer tick.Stop()
+	for {
+		view, left := p.group.View(), []int{}
+		for _, s := range p.w.held() {
+			if s.serving.Load() != nil && !p.elsewhere(view, s.number) {
+				left = append(left, s.number)
+			}
+		}
+		if len(left) == 0 || len(p.takers(view)) == 0 || p.group.Err() != nil || !view.Steady {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			p.w.Logger.Warn().Ints("shards", left).Msg("no other worker answers for these shards yet, and the time to wait for that is over")
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// elsewhere tells whether a worker that stays answers for a shard.
+func (p *placer) elsewhere(view membership.View, shard int) bool {
+	return slices.ContainsFunc(view.Servers(shard), func(name string) bool {
+		return name != p.w.Config.Name && !view.Living[name].Stopping
+	})
+}
+
+// takers are the other workers on which shards are placed.
+func (p *placer) takers(view membership.View) []string {
+	return slices.DeleteFunc(takers(view), func(name string) bool { return name == p.w.Config.Name })
+}
+
+// drain has the worker give up its shards, or take them again.
+func (p *placer) drain(cancel bool) {
+	p.group.Update(func(m *membership.Member) { m.Draining = !cancel })
+}
+
+// ready tells why the worker does not have what it should, nil when it has.
+func (p *placer) ready() error {
+	if err := p.group.Err(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.behind != "" {
+		return fmt.Errorf("worker %s: %s", p.w.Config.Name, p.behind)
+	}
+	return nil
+}
+
+// step does what is to be done now.
+func (p *placer) step(now time.Time) {
+	view := p.group.View()
+	if err := p.group.Err(); err != nil {
+		p.yield(err)
+		return
+	}
+	if p.alone && len(view.Living) == 1 && now.Sub(p.started) < settle {
+		return
+	}
+	plan := plan(view, p.w.Topology.Shards, p.w.Config.Placement.Copies)
+	var behind []string
+	for shard := range plan {
+		s := p.w.holds(shard)
+		rank := slices.Index(plan[shard], p.w.Config.Name)
+		switch {
+		case p.closing[shard]:
+		case s == nil && rank >= 0 && view.Steady:
+			p.begin(shard, now, copyOf(rank, plan[shard]))
+			behind = append(behind, fmt.Sprintf("shard %d is being opened", shard))
+		case s == nil:
+			p.forget(shard)
+		case rank >= 0:
+			s.because(copyOf(rank, plan[shard]))
+			p.advance(s, view, now)
+			if s.serving.Load() == nil {
+				behind = append(behind, fmt.Sprintf("shard %d is catching up", shard))
+			}
+		case view.Steady && served(view, shard, plan[shard]):
+			p.giveUp(s)
+		default:
+			s.because("kept until " + strings.Join(missing(view, shard, plan[shard]), " and ") + " can answer")
+			p.advance(s, view, now)
+		}
+	}
+	p.mu.Lock()
+	p.behind = strings.Join(behind, ", ")
+	p.mu.Unlock()
+}
+
+func copyOf(rank int, workers []string) string {
+	if len(workers) == 1 {
+		return "placed here"
+	}
+	return fmt.Sprintf("copy %d of %d placed here", rank+1, len(workers))
+}
+
+// begin opens a shard, if it is not being opened and its last try was long enough ago.
+func (p *placer) begin(shard int, now time.Time, reason string) {
+	t := p.tries[shard]
+	if t == nil {
+		t = &try{}
+		p.tries[shard] = t
+	}
+	running := 0
+	for _, other := range p.tries {
+		if other.running {
+			running++
+		}
+	}
+	if t.running || running >= maxOpening || now.Before(t.next) {
+		return
+	}
+	t.running = true
+	if t.failed == 0 {
+		p.w.note(shard, reason)
+	}
+	p.tasks.Go(func() {
+		s, err := p.w.open(p.ctx, shard)
+		if err == nil {
+			s.because(reason)
+			s.follows()
+		}
+		p.opened <- opened{shard, err}
+	})
+}
+
+func (p *placer) finish(o opened) {
+	t := p.tries[o.shard]
+	t.running = false
+	if o.err == nil {
+		delete(p.tries, o.shard)
+		p.w.note(o.shard, "")
+		return
+	}
+	if p.ctx.Err() != nil {
+		return
+	}
+	t.failed++
+	wait := min(time.Second<<min(t.failed-1, 4), 10*time.Second)
+	t.next = time.Now().Add(wait)
+	p.w.note(o.shard, "cannot be opened, which is tried again: "+o.err.Error())
+	p.w.Logger.Error().Err(o.err).Int("shard", o.shard).Dur("next_try_in", wait).Msg("a shard that is placed here cannot be opened")
+}
+
+// forget lets go of tries to open a shard that is not placed here any more.
+func (p *placer) forget(shard int) {
+	if t := p.tries[shard]; t != nil && !t.running {
+		delete(p.tries, shard)
+		p.w.note(shard, "")
+	}
+}
+
+// giveUp gives up a shard in the background.
+func (p *placer) giveUp(s *shard) {
+	p.closing[s.number] = true
+	delete(p.joining, s.number)
+	p.w.Logger.Info().Int("shard", s.number).Msg("others answer for the shard, which is given up")
+	p.tasks.Go(func() {
+		if err := p.w.release(s); err != nil {
+			p.w.Logger.Error().Err(err).Int("shard", s.number).Msg("giving up a shard")
+		}
+		p.closed <- s.number
+	})
+}
+
+// yield gives up everything to the process that has taken this worker's name, and whose consumers and heartbeats these are now.
+func (p *placer) yield(err error) {
+	if !p.usurped {
+		p.usurped = true
+		p.w.Logger.Error().Err(err).Msg("the worker gives up its shards")
+	}
+	for _, s := range p.w.held() {
+		if !p.closing[s.number] {
+			p.giveUp(s)
+		}
+	}
+}
+
+// advance moves a copy towards answering.
+//
+// It is to be as fresh as a copy that answers already, and what was forgotten before must not be found in it: a forget that is
+// acknowledged as searchable has been applied by all copies that the gateways hear of. So it says first that it is about to answer,
+// and the gateways wait for it from then on; what stands in the log when all of them must have heard it, it applies before it answers.
+func (p *placer) advance(s *shard, view membership.View, now time.Time) {
+	alone := len(view.Servers(s.number)) == 0
+	switch api.CopyState(s.state.Load()) {
+	case api.CopyState_COPY_STATE_CATCHING_UP:
+		applied := s.mark.read().applied
+		switch {
+		case alone && s.found > 0:
+			// It answered before its process died, or could have, and says how stale it is. There is no better one.
+			p.answer(s)
+		case p.w.consumerOf(s.number) == nil:
+		case s.staleness(now) <= p.w.Config.Placement.MaxStaleness || alone && applied >= s.goal:
+			s.state.Store(int32(api.CopyState_COPY_STATE_JOINING))
+			p.joining[s.number] = now
+			p.w.beatSoon()
+		}
+	case api.CopyState_COPY_STATE_JOINING:
+		if now.Sub(p.joining[s.number]) < 2*p.w.Config.Heartbeat+lookEvery {
+			return
+		}
+		ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+		defer cancel()
+		_, last, _, err := bus.StreamIdentity(ctx, p.w.JetStream, s.number)
+		if err == nil {
+			err = s.mark.await(ctx, last)
+		}
+		switch {
+		case err == nil:
+			p.answer(s)
+		case now.Sub(p.joining[s.number]) > joinLimit:
+			s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
+		}
+	}
+}
+
+func (p *placer) answer(s *shard) {
+	delete(p.joining, s.number)
+	if err := s.answer(); err != nil {
+		p.w.Logger.Error().Err(err).Int("shard", s.number).Msg("the copy cannot answer, which is tried again")
+		return
+	}
+	m := s.mark.read()
+	p.w.Logger.Info().Int("shard", s.number).Uint64("applied", m.applied).Uint64("last", m.last).Str("why", *s.reason.Load()).Msg("the copy answers recalls")
+}
