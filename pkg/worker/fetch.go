@@ -225,6 +225,7 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 			flow = flow[:0]
 			app.Skip(sequence)
 			if !s.quarantineMessage(ctx, sequence, d.msg.Subject(), d.msg.Data(), refused) {
+				s.mark.retract(t.ticket) // who gives up the shard waits for what is outstanding
 				return ctx.Err()
 			}
 			s.mark.complete(t.ticket)
@@ -255,6 +256,9 @@ func (s *shard) hand(ctx context.Context, app *vecstore.Appender, tasks []*task)
 		}
 		s.log.Error().Err(err).Dur("next_try_in", wait).Msg("the row log cannot be written; the shard stands still until it can")
 		if !sleep(ctx, wait) {
+			if len(tasks) > 0 {
+				s.mark.retract(tasks[0].ticket)
+			}
 			return ctx.Err()
 		}
 	}

@@ -326,7 +326,10 @@ func TestTheOldCopyGoesOn(t *testing.T) {
 	a.placer.drain(false)
 	until(t, "b holds a copy", func() bool { return len(b.held()) == 1 && b.log.count("stands still") > 0 })
 	stop := c.ask(20)
-	until(t, "a says why it has the shard", func() bool { return *a.shard().reason.Load() == "kept until b can answer" })
+	until(t, "a says why it has the shard", func() bool {
+		s := a.holds(0)
+		return s != nil && *s.reason.Load() == "kept until b can answer"
+	})
 	closed := make(chan error, 1)
 	go func() { closed <- a.Close() }()
 	until(t, "a is stopping", func() bool { return b.Group.View().Living["a"].Stopping })
@@ -341,6 +344,25 @@ func TestTheOldCopyGoesOn(t *testing.T) {
 	}
 	c.settled(1, b)
 	stop()
+}
+
+// What a copy stands still at must not keep it from being given up.
+func TestACopyThatStandsStillIsGivenUp(t *testing.T) {
+	c := newCluster(t, 1)
+	a := c.join("a", "", 2)
+	c.fill(0, 20)
+	c.settled(2, a)
+	letGo := c.standStill(0, a)
+	b := c.join("b", "", 2)
+	until(t, "b stands still", func() bool { return len(b.held()) == 1 && b.log.count("stands still") > 0 })
+	b.placer.drain(false)
+	until(t, "b has given it up", func() bool { return len(b.held()) == 0 })
+	letGo()
+	b.placer.drain(true)
+	c.settled(2, a, b)
+	if n := len(c.quarantine()); n != 1 {
+		t.Errorf("the quarantine has %d events, want the one that b stood still at", n)
+	}
 }
 
 func TestAWorkerWithoutOthersStopsAtOnce(t *testing.T) {
