@@ -18,8 +18,8 @@ import (
 )
 
 const statusLong = `Show the spaces, and how far each copy of each shard is: what is searchable, what is durable, what is still to come. The
-figures of the shards are those that the workers broadcast within about half a second. The exit code is 1 when no worker
-or no gateway answers.`
+figures of the shards are those that the workers broadcast within about half a second, with what each copy does and why it is
+where it is. The exit code is 1 when no worker or no gateway answers, or nobody for one of the shards.`
 
 const statusExample = `  engram status
   engram status --json | jq '.shards[] | select(.lag > 0)'`
@@ -88,6 +88,9 @@ func (s *status) trouble() error {
 	if s.spacesErr != nil {
 		return fmt.Errorf("the spaces cannot be told: %w", s.spacesErr)
 	}
+	if none := s.unserved(); len(none) > 0 {
+		return fmt.Errorf("no worker answers recalls of the shards %v at this moment; the copies above say why, and where there is none, workers are missing", none)
+	}
 	return nil
 }
 
@@ -115,9 +118,51 @@ func (s *status) print(w io.Writer) error {
 	rows := make([][]string, 0, len(copies))
 	for _, c := range copies {
 		rows = append(rows, []string{grouped(c.GetShard()), c.worker, grouped(c.GetApplied()), grouped(c.lag()), grouped(c.GetDepth()),
-			strconv.FormatFloat(c.GetDrainRate(), 'f', 0, 64) + "/s", milliseconds(c.GetStalenessMs())})
+			strconv.FormatFloat(c.GetDrainRate(), 'f', 0, 64) + "/s", milliseconds(c.GetStalenessMs()), stateName(c.GetState()), c.GetReason()})
 	}
-	return section(w, []string{"SHARD", "WORKER", "APPLIED", "LAG", "DEPTH", "DRAINED", "STALENESS"}, rows)
+	if err := section(w, []string{"SHARD", "WORKER", "APPLIED", "LAG", "DEPTH", "DRAINED", "STALENESS", "STATE", "WHY"}, rows); err != nil {
+		return err
+	}
+	for _, name := range s.names() {
+		if s.workers[name].GetDraining() {
+			if err := printed(fmt.Fprintf(w, "\n%s gives up its shards\n", name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stateName says what a copy of a shard does.
+func stateName(state api.CopyState) string {
+	switch state {
+	case api.CopyState_COPY_STATE_OPENING:
+		return "opening"
+	case api.CopyState_COPY_STATE_CATCHING_UP:
+		return "catching up"
+	case api.CopyState_COPY_STATE_JOINING:
+		return "joining"
+	}
+	return "serving"
+}
+
+// unserved are the shards that no worker answers for.
+func (s *status) unserved() []int {
+	served := map[uint32]bool{}
+	count := 0
+	for _, hb := range s.workers {
+		count = max(count, int(hb.GetShardCount()))
+		for _, c := range hb.GetShards() {
+			served[c.GetShard()] = served[c.GetShard()] || stateName(c.GetState()) == "serving"
+		}
+	}
+	var none []int
+	for shard := range count {
+		if !served[uint32(shard)] {
+			none = append(none, shard)
+		}
+	}
+	return none
 }
 
 // section is a table below a blank line.
@@ -137,6 +182,8 @@ type statusJSON struct {
 	Gateways   int             `json:"gateways"`
 	RecallAPIs int             `json:"recall_apis"`
 	Workers    []string        `json:"workers"`
+	Draining   []string        `json:"draining"`
+	Unserved   []int           `json:"unserved"`
 	Spaces     json.RawMessage `json:"spaces"`
 	Shards     []shardJSON     `json:"shards"`
 }
@@ -152,6 +199,8 @@ type shardJSON struct {
 	DrainRate   float64 `json:"drain_rate"`
 	StalenessMS float64 `json:"staleness_ms"`
 	Quarantined uint64  `json:"quarantined"`
+	State       string  `json:"state"`
+	Reason      string  `json:"reason"`
 }
 
 func (s *status) printJSON(w io.Writer) error {
@@ -159,7 +208,12 @@ func (s *status) printJSON(w io.Writer) error {
 	if refused != nil {
 		return refused
 	}
-	out := statusJSON{Gateways: s.gateways, RecallAPIs: s.recalls, Workers: s.names(), Shards: []shardJSON{}}
+	out := statusJSON{Gateways: s.gateways, RecallAPIs: s.recalls, Workers: s.names(), Draining: []string{}, Unserved: append([]int{}, s.unserved()...), Shards: []shardJSON{}}
+	for _, name := range s.names() {
+		if s.workers[name].GetDraining() {
+			out.Draining = append(out.Draining, name)
+		}
+	}
 	out.NATS.Server, out.NATS.URL = s.server, s.url
 	// The spaces as wire writes them, without the object around.
 	var spaces struct {
@@ -173,6 +227,7 @@ func (s *status) printJSON(w io.Writer) error {
 		out.Shards = append(out.Shards, shardJSON{
 			Shard: c.GetShard(), Worker: c.worker, Applied: c.GetApplied(), Durable: c.GetDurable(), Lag: c.lag(), Depth: c.GetDepth(),
 			Capacity: c.GetCapacity(), DrainRate: c.GetDrainRate(), StalenessMS: c.GetStalenessMs(), Quarantined: c.GetQuarantined(),
+			State: stateName(c.GetState()), Reason: c.GetReason(),
 		})
 	}
 	text, err := json.Marshal(out)

@@ -35,7 +35,7 @@ func TestStatus(t *testing.T) {
 		if i == spaces[0].Shard {
 			want = 2 // the definition, and the observation
 		}
-		if int(c.Shard) != i || c.Applied != want || c.Lag != 0 || c.Worker != s.Workers[0] || c.Capacity == 0 {
+		if int(c.Shard) != i || c.Applied != want || c.Lag != 0 || c.Worker != s.Workers[0] || c.Capacity == 0 || c.State != "serving" || c.Reason != "the worker holds all shards" {
 			t.Errorf("%+v", c)
 		}
 	}

@@ -173,7 +173,9 @@ func (d *deployment) daemons(t *testing.T) (http string) {
 	if err := wc.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	w, err := daemon.StartWorker(ctx, wc, env("worker"))
+	shared := env("worker")
+	shared.Shared = true
+	w, err := daemon.StartWorker(ctx, wc, shared)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/streams"
 )
 
 // Headers of messages.
@@ -169,6 +170,12 @@ func WorkerOf(subject string) (worker string, ok bool) {
 		return "", false
 	}
 	return worker, true
+}
+
+// ValidWorker tells whether a name can be that of a worker: it is a token of subjects.
+func ValidWorker(name string) bool {
+	_, err := streams.Worker(name)
+	return err == nil
 }
 
 // split cuts engram.<kind>.<rest>.

@@ -139,22 +139,23 @@ func tryTimeout(deadlineMS uint32) time.Duration {
 	return time.Duration(deadlineMS)*time.Millisecond + 500*time.Millisecond
 }
 
-// Recall returns the nearest observations of a space. The error is an *wire.Error.
+// Recall returns the nearest observations of a space. It asks again where no answer comes, or nobody can answer at the moment,
+// until the deadline of ctx, as Get, List, RecallMany and Spaces do; without a deadline for two seconds. The error is an *wire.Error.
 func (c *Client) Recall(ctx context.Context, space string, req *api.RecallRequest) (*api.RecallResponse, error) {
 	resp := new(api.RecallResponse)
-	return resp, c.callSpace(ctx, space, bus.RecallSubject, req, resp)
+	return resp, c.readSpace(ctx, space, bus.RecallSubject, req, resp)
 }
 
 // Get returns the observations of these ids that are there. The error is an *wire.Error.
 func (c *Client) Get(ctx context.Context, space string, req *api.GetRequest) (*api.GetResponse, error) {
 	resp := new(api.GetResponse)
-	return resp, c.callSpace(ctx, space, bus.GetSubject, req, resp)
+	return resp, c.readSpace(ctx, space, bus.GetSubject, req, resp)
 }
 
 // List returns the newest observations. The error is an *wire.Error.
 func (c *Client) List(ctx context.Context, space string, req *api.ListRequest) (*api.ListResponse, error) {
 	resp := new(api.ListResponse)
-	return resp, c.callSpace(ctx, space, bus.ListSubject, req, resp)
+	return resp, c.readSpace(ctx, space, bus.ListSubject, req, resp)
 }
 
 // Forget removes observations, or a space. The error is an *wire.Error.
@@ -187,7 +188,7 @@ func (c *Client) Compact(ctx context.Context, space string, req *api.CompactRequ
 // error is an *wire.Error; where only some of the spaces failed it is nil, and the answer says which, and why.
 func (c *Client) RecallMany(ctx context.Context, req *api.RecallRequest) (*api.RecallResponse, error) {
 	resp := new(api.RecallResponse)
-	return resp, c.call(ctx, bus.RecallManySubject, req, resp)
+	return resp, c.read(ctx, bus.RecallManySubject, req, resp)
 }
 
 // Prove erases what was forgotten from the log and from every copy of the store, and looks for it there. It takes as long as
@@ -203,10 +204,18 @@ func (c *Client) Prove(ctx context.Context, space string, req *api.ProveRequest)
 	return resp, c.callSpace(ctx, space, bus.ProveSubject, req, resp)
 }
 
+// Drain has a worker give up its shards, or take shards again, and returns how many it holds then. Heartbeats tell how far it is.
+// The error is an *wire.Error.
+func (c *Client) Drain(ctx context.Context, worker string, cancel bool) (held int, err error) {
+	resp := new(api.DrainResponse)
+	err = c.call(ctx, bus.DrainSubject(worker), &api.DrainRequest{Cancel: cancel}, resp)
+	return int(resp.GetShards()), err
+}
+
 // Spaces returns one space, or all for the empty name. The error is an *wire.Error.
 func (c *Client) Spaces(ctx context.Context, only string) (*api.SpacesResponse, error) {
 	resp := new(api.SpacesResponse)
-	return resp, c.call(ctx, bus.SpacesSubject, &api.SpacesRequest{Space: only}, resp)
+	return resp, c.read(ctx, bus.SpacesSubject, &api.SpacesRequest{Space: only}, resp)
 }
 
 // callSpace refuses what is no name before it becomes part of a subject, where it could name something else.
@@ -217,7 +226,33 @@ func (c *Client) callSpace(ctx context.Context, space string, subject func(strin
 	return c.call(ctx, subject(space), req, resp)
 }
 
+// readSpace is callSpace for what changes nothing.
+func (c *Client) readSpace(ctx context.Context, space string, subject func(string) string, req, resp proto.Message) error {
+	if err := wire.CheckSpace(space); err != nil {
+		return err
+	}
+	return c.read(ctx, subject(space), req, resp)
+}
+
+// defaultPatience is for how long what cannot be answered at the moment is asked again, where the caller's context does not say.
+const defaultPatience = 2 * time.Second
+
+func (c *Client) read(ctx context.Context, subject string, req, resp proto.Message) error {
+	patience := defaultPatience
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = time.Until(deadline)
+	}
+	return c.exchange(ctx, subject, req, resp, func(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+		return bus.Ask(ctx, c.nc, m, bus.Asking{Hedge: bus.HedgeAfter, Patience: patience})
+	})
+}
+
 func (c *Client) call(ctx context.Context, subject string, req, resp proto.Message) error {
+	return c.exchange(ctx, subject, req, resp, c.nc.RequestMsgWithContext)
+}
+
+// exchange sends a request in the way given and reads its answer.
+func (c *Client) exchange(ctx context.Context, subject string, req, resp proto.Message, send func(context.Context, *nats.Msg) (*nats.Msg, error)) error {
 	body, err := proto.Marshal(req)
 	if err != nil {
 		return wire.Errorf(wire.CodeMalformed, "", "the request is not UTF-8 throughout")
@@ -231,7 +266,7 @@ func (c *Client) call(ctx context.Context, subject string, req, resp proto.Messa
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
-	m, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{
+	m, err := send(ctx, &nats.Msg{
 		Subject: subject, Data: body, Header: nats.Header{bus.HeaderContentType: {wire.TypeProtobuf}},
 	})
 	switch {

@@ -14,6 +14,9 @@ import (
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
+// awaitHedge is after how long another copy is asked, too: one that lives answers when it has what it waits for.
+const awaitHedge = 2 * time.Second
+
 // await returns once everything from one sequence to another is searchable in a copy of the shard, or says why that is not
 // known. It returns the reasons of those that went to the quarantine instead.
 func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[uint64]*api.Error, *wire.Error) {
@@ -30,7 +33,7 @@ func (g *Gateway) await(shard int, first, last uint64, deadline time.Time) (map[
 		if err != nil {
 			return nil, wire.Errorf(wire.CodeInternal, "", "encoding a request: %v", err)
 		}
-		m, err := g.Conn.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbAwait), body)
+		m, err := bus.Ask(ctx, g.Conn, &nats.Msg{Subject: bus.ShardSubject(shard, bus.VerbAwait), Data: body}, bus.Asking{Hedge: awaitHedge})
 		switch {
 		case err == nil && m.Header.Get(micro.ErrorCodeHeader) == "":
 			resp := new(api.AwaitResponse)

@@ -122,13 +122,29 @@ func (r *Router) call(ctx context.Context, verb, space string, f wire.Format, bo
 	if failed != nil {
 		return nil, failed
 	}
-	return r.request(ctx, q.message(""), f)
+	return r.read(ctx, q.message(""), f)
 }
+
+// read sends what may be answered more than once, and again where no answer comes.
+func (r *Router) read(ctx context.Context, m *nats.Msg, f wire.Format) ([]byte, *wire.Error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := bus.Ask(ctx, r.Conn, m, bus.Asking{Hedge: bus.HedgeAfter, Patience: patience})
+	return answerOf(ctx, m, err, f)
+}
+
+// patience is for how long a shard that nobody answers for at the moment is asked again: it is on its way to another worker.
+const patience = 2 * time.Second
 
 func (r *Router) request(ctx context.Context, m *nats.Msg, f wire.Format) ([]byte, *wire.Error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	m, err := r.Conn.RequestMsgWithContext(ctx, m)
+	return answerOf(ctx, m, err, f)
+}
+
+// answerOf returns what a request was answered with, or the error in it.
+func answerOf(ctx context.Context, m *nats.Msg, err error, f wire.Format) ([]byte, *wire.Error) {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, wire.Errorf(wire.CodeUnavailable, "", "nobody serves the request at this moment; send it again")

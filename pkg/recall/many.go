@@ -274,7 +274,7 @@ func (m *merging) askOne(ctx context.Context, a *answer, asOf uint64) {
 		return
 	}
 	q := routed{space: a.space, shard: a.shard, verb: bus.VerbRecall, body: body, f: wire.Protobuf}
-	b, failed := m.r.request(ctx, q.message(""), wire.Protobuf)
+	b, failed := m.r.read(ctx, q.message(""), wire.Protobuf)
 	if a.err = failed; failed != nil {
 		return
 	}
