@@ -68,17 +68,15 @@ func (p Program[C]) Main() {
 }
 
 func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr io.Writer) error {
-	known, err := variables()
-	if err != nil {
-		return err
+	if len(args) > 0 && args[0] == commandHealth {
+		return p.health(ctx, args[1:], env, stdout)
 	}
-	var cfg C
-	err = config.Load(&cfg, config.Options{Program: p.Name, Short: p.Short, Args: args, Env: env, Stdout: stdout, AllowEnv: known})
+	cfg, err := p.load(args, env, stdout)
 	if errors.Is(err, config.ErrHelp) || errors.Is(err, config.ErrPrinted) {
 		return nil
 	}
 	if err != nil {
-		return configError{err}
+		return err
 	}
 	common, addr := p.Common(&cfg)
 	log, err := logging.New(common.Log, stderr)
@@ -86,6 +84,20 @@ func (p Program[C]) run(ctx context.Context, args, env []string, stdout, stderr 
 		return err
 	}
 	return p.serve(ctx, cfg, common, addr, log)
+}
+
+// load reads the configuration. An error is one of config, or about the configuration.
+func (p Program[C]) load(args, env []string, stdout io.Writer) (cfg C, err error) {
+	known, err := variables()
+	if err != nil {
+		return cfg, err
+	}
+	short := fmt.Sprintf("%s\n\n\"%s %s\" with the same settings asks the one that runs whether it is ready: exit code 0, or 1.", p.Short, p.Name, commandHealth)
+	err = config.Load(&cfg, config.Options{Program: p.Name, Short: short, Args: args, Env: env, Stdout: stdout, AllowEnv: known})
+	if err != nil && !errors.Is(err, config.ErrHelp) && !errors.Is(err, config.ErrPrinted) {
+		err = configError{err}
+	}
+	return cfg, err
 }
 
 // variables are those of all daemons. One file of them serves the three, so what is another one's is no mistake.

@@ -20,3 +20,6 @@
 // that can is watched while it runs. Costs are those of CEL: about one for each step, and one for ten bytes of text that are
 // looked at.
 package filter
+
+// An expression may name a time zone (time.getHours("Europe/Berlin")): all copies know the same ones, whatever their machines have.
+import _ "time/tzdata"

@@ -59,7 +59,7 @@ func TestMatch(t *testing.T) {
 		`importance > 0.5`: true, `importance >= 1`: false, `id == "x"`: true, `id.startsWith("x") && id.matches("^x$")`: true,
 		`priority == "high"`: true, `session == "pod-7"`: true, `sequence == 12`: true,
 		`time == timestamp("2026-01-02T15:04:05.000000006Z")`: true, `observed_at < timestamp("2026-01-02T00:00:00Z")`: false,
-		`time.getHours() == 15`: true, `time > timestamp("2026-01-02T00:00:00Z") - duration("24h")`: true,
+		`time.getHours() == 15`: true, `time.getHours("Asia/Tokyo") == 0`: true, `time > timestamp("2026-01-02T00:00:00Z") - duration("24h")`: true,
 	} {
 		f, err := c.Compile(source)
 		if err != nil {
