@@ -70,5 +70,5 @@ func TestStatusOfNothing(t *testing.T) {
 	}
 	contains(t, o.stdout, "NATS bare at "+s.ClientURL(), "0 gateways, 0 recall APIs, 0 workers")
 	contains(t, fails(t, exitFailure, "recall", "demo", "text"), "unavailable: nobody answers on engram.recall.demo")
-	contains(t, fails(t, exitFailure, "import", "demo", writeFile(t, "a.txt", "one\n"), "--timeout", "200ms"), "nobody answers on engram.spaces")
+	contains(t, fails(t, exitFailure, "import", "demo", writeFile(t, "a.txt", "one\n"), "--timeout", "3s"), "nobody answers on engram.spaces")
 }
