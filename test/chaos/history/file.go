@@ -83,13 +83,12 @@ func (l *Ledger) note(err error) {
 func (l *Ledger) Write(writes ...Write) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range writes {
-		w := &writes[i]
+	for _, w := range writes {
 		if l.writes[w.Number] == nil {
 			l.order = append(l.order, w.Number)
 		}
-		l.writes[w.Number] = w
-		l.note(l.enc.Encode(line{Write: w}))
+		l.writes[w.Number] = &w
+		l.note(l.enc.Encode(line{Write: &w}))
 	}
 }
 
