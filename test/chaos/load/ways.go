@@ -20,6 +20,22 @@ type Endpoints struct {
 	NATS []*client.Client
 	// Gateways and Recalls are the HTTP addresses of all ingest-gateways and recall-apis, such as http://127.0.0.1:8080.
 	Gateways, Recalls []string
+	// Token is sent with each request over HTTP; empty for none.
+	Token string
+}
+
+// authorized sends a token with each request.
+type authorized struct {
+	next  http.RoundTripper
+	token string
+}
+
+func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	if a.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	return a.next.RoundTrip(r)
 }
 
 // caller is one way to ask: over NATS, or over the HTTP port of one daemon.
@@ -34,7 +50,6 @@ type caller interface {
 // ways are the callers of both transports. A client that gets no answer goes on to the next caller of its transport.
 type ways struct {
 	nats, http []caller
-	web        *http.Client
 	grpc       []engramv1connect.IngestServiceClient // of the gateways, for streams
 }
 
@@ -42,15 +57,16 @@ func newWays(e Endpoints) *ways {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	// HTTP/1.1 for requests: a dead peer then takes one of them with it, and not all that share a connection.
-	w := &ways{web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second}}}
-	streams := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	web := &http.Client{Transport: &authorized{&http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 10 * time.Second}, e.Token}}
+	streams := &http.Client{Transport: &authorized{&http.Transport{Protocols: protocols}, e.Token}}
+	w := &ways{}
 	for _, c := range e.NATS {
 		w.nats = append(w.nats, c)
 	}
 	for i := range max(len(e.Gateways), len(e.Recalls)) {
 		g, r := e.Gateways[i%len(e.Gateways)], e.Recalls[i%len(e.Recalls)]
 		w.http = append(w.http, &webCaller{
-			ingest: engramv1connect.NewIngestServiceClient(w.web, g), recall: engramv1connect.NewRecallServiceClient(w.web, r),
+			ingest: engramv1connect.NewIngestServiceClient(web, g), recall: engramv1connect.NewRecallServiceClient(web, r),
 		})
 	}
 	for _, g := range e.Gateways {
