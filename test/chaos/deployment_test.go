@@ -53,27 +53,39 @@ type deployment struct {
 	operator *nats.Conn // may do everything in the account of Engram
 }
 
+func newDeployment(dir string) *deployment {
+	d := &deployment{Cluster: cluster.Open(project), dir: dir}
+	d.env = append(os.Environ(), "CHAOS_DIR="+dir, "ENGRAM_SECRETS="+filepath.Join(dir, "secrets"),
+		"ENGRAM_IMAGE=engram:chaos", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
+	for name, port := range ports {
+		d.env = append(d.env, fmt.Sprintf("%s=%d", name, port))
+	}
+	return d
+}
+
 // deploy builds the images, makes secrets and disks, starts the containers and waits until they are healthy.
 func deploy(ctx context.Context) (d *deployment, err error) {
 	if err := cluster.Possible(ctx); err != nil {
 		return nil, fmt.Errorf("these tests break containers, which is not possible here: %w", err)
 	}
+	if *reuse != "" {
+		d := newDeployment(*reuse)
+		if err := d.Healthy(ctx, time.Minute, all...); err != nil {
+			return nil, err
+		}
+		return d, d.connect()
+	}
 	dir, err := os.MkdirTemp("", "engram-chaos-")
 	if err != nil {
 		return nil, err
 	}
-	d = &deployment{Cluster: cluster.Open(project), dir: dir}
+	d = newDeployment(dir)
 	d.defers(func(context.Context) error { return os.RemoveAll(dir) })
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.end(context.WithoutCancel(ctx)))
 		}
 	}()
-	d.env = append(os.Environ(), "CHAOS_DIR="+dir, "ENGRAM_SECRETS="+filepath.Join(dir, "secrets"),
-		"ENGRAM_IMAGE=engram:chaos", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
-	for name, port := range ports {
-		d.env = append(d.env, fmt.Sprintf("%s=%d", name, port))
-	}
 	if err := d.script(ctx, "deployments/docker/local.sh"); err != nil {
 		return d, err
 	}

@@ -18,6 +18,7 @@ var (
 	command = flag.String("command", "", "command that the table names, in which %s stands for the test")
 	root    = flag.String("root", "../..", "top of the repository whose docker-compose.yml is started")
 	keep    = flag.Bool("keep", false, "leave the containers running after the tests")
+	reuse   = flag.String("reuse", "", "directory of a deployment that -keep left: it is used again, and left again")
 
 	rig *deployment
 )
@@ -36,7 +37,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if *keep {
+	if *keep || *reuse != "" {
 		fmt.Fprintf(os.Stderr, "the containers of the project %s go on; their directory is %s\n", project, rig.dir)
 		return code
 	}
