@@ -41,3 +41,12 @@ func StreamIdentity(ctx context.Context, js jetstream.JetStream, shard int) (id 
 	}
 	return Identity{CreatedAt: info.Created.UTC()}, last, first, nil
 }
+
+// ServerTime returns what the clock says on the server that leads a shard's stream, and gives its entries their times.
+func ServerTime(ctx context.Context, js jetstream.JetStream, shard int) (time.Time, error) {
+	stream, err := js.Stream(ctx, LogStream(shard))
+	if err != nil {
+		return time.Time{}, explain(fmt.Errorf("asking for the time of the server of %s: %w", LogStream(shard), err))
+	}
+	return stream.CachedInfo().TimeStamp, nil
+}

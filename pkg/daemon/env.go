@@ -59,22 +59,12 @@ type prepared struct {
 
 // prepare waits for NATS, makes the streams exist, and reads the definitions of spaces.
 func prepare(ctx context.Context, cfg Config, env Env) (prepared, error) {
-	var p prepared
 	if err := env.Conn.WaitConnected(ctx); err != nil {
-		return p, err
+		return prepared{}, err
 	}
-	var err error
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		var differences []bus.Difference
-		p.topology, differences, err = bus.EnsureTopology(ctx, env.Conn.JS, bus.TopologyConfig(cfg.Topology))
-		if err == nil {
-			for _, d := range differences {
-				env.Logger.Warn().Msg(d.String())
-			}
-			break
-		}
-		// A cluster elects its leaders after its servers answer.
-		if !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, context.DeadlineExceeded) {
+		p, passes, err := tryPrepare(ctx, cfg, env)
+		if err == nil || !passes {
 			return p, err
 		}
 		env.Logger.Warn().Err(err).Msg("JetStream does not answer yet")
@@ -84,10 +74,24 @@ func prepare(ctx context.Context, cfg Config, env Env) (prepared, error) {
 		case <-time.After(wait):
 		}
 	}
-	if p.spaces, err = registry.Open(ctx, env.Conn.JS); err != nil {
-		return p, err
+}
+
+// tryPrepare says of an error whether it passes: a cluster elects its leaders after its servers answer, and a server may not
+// have heard yet of a stream that another one has just made.
+func tryPrepare(ctx context.Context, cfg Config, env Env) (p prepared, passes bool, err error) {
+	var differences []bus.Difference
+	p.topology, differences, err = bus.EnsureTopology(ctx, env.Conn.JS, bus.TopologyConfig(cfg.Topology))
+	if err != nil {
+		return p, errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, context.DeadlineExceeded), err
 	}
-	return p, nil
+	p.spaces, err = registry.Open(ctx, env.Conn.JS)
+	if err != nil {
+		return p, errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, err
+	}
+	for _, d := range differences {
+		env.Logger.Warn().Msg(d.String())
+	}
+	return p, false, nil
 }
 
 // embedders returns the built-in embedder, and the HTTP one that the environment describes.

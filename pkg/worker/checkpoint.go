@@ -19,6 +19,9 @@ func (s *shard) checkpoints(ctx context.Context) {
 			s.checkpoint()
 			s.reportStore()
 			s.settle(ctx)
+			if s.clock.due(time.Now()) {
+				s.setClock(ctx)
+			}
 		}
 	}
 }

@@ -41,6 +41,8 @@ type Config struct {
 	RecallWorkers int           `yaml:"recall_concurrency" default:"0" usage:"recalls that run at once; 0 for two a core"`
 
 	Index IndexConfig `yaml:"index"`
+	// ClockOffset makes this machine's clock wrong, where it is compared with that of the log: for tests of what that does.
+	ClockOffset time.Duration `yaml:"clock_offset" usage:"for tests: added to the clock of this machine where ages of the log's entries are reckoned"`
 	// MaxSpaceLabels bounds the values of the memory_space label of metrics.
 	MaxSpaceLabels int `yaml:"max_space_labels" default:"100" usage:"spaces with a metric label of their own; the rest count as \"other\""`
 }

@@ -44,6 +44,7 @@ func (s *shard) consume(ctx context.Context) error {
 	if err := s.current(ctx); err != nil {
 		return err
 	}
+	s.setClock(ctx)
 	// The consumer begins anew here, whatever was asked for before.
 	drain(s.w.reconnected(s.number))
 	drain(s.refetch)
@@ -188,6 +189,7 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 		before, busy := s.mark.newest()
 		t.shard, t.bytes = s, len(d.msg.Data())
 		t.event.Sequence, t.event.Published = sequence, d.meta.Timestamp.UnixNano()
+		s.clock.received(d.meta.Timestamp, time.Now())
 		var err error
 		t.ticket, err = s.mark.begin(ctx, slot{
 			sequence: sequence, published: d.meta.Timestamp, reply: d.msg.Reply(), bytes: len(d.msg.Data()),

@@ -33,6 +33,7 @@ type shard struct {
 	// store and mark are replaced when the stream turns out to be another one; nothing is in the lanes then.
 	store atomic.Pointer[vecstore.Shard]
 	mark  *watermark
+	clock *clock
 	lanes *queue.Lanes[*task]
 
 	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes and turns.
@@ -100,7 +101,7 @@ func (w *Worker) newShard(number int) (*shard, error) {
 	s := &shard{
 		w: w, number: number, dir: w.shardDir(number),
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
-		mark: newWatermark(places, w.Config.Queue.MaxBytes, 0), lanes: lanes,
+		mark: newWatermark(places, w.Config.Queue.MaxBytes, 0), lanes: lanes, clock: &clock{wrong: w.Config.ClockOffset},
 		mailboxes: map[any]*mailbox{}, turns: newTurns(), gone: map[string]uint64{},
 		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
 	}
@@ -269,7 +270,7 @@ func (s *shard) progressed() {
 func (s *shard) staleness(now time.Time) time.Duration {
 	var age time.Duration
 	if oldest := s.mark.read().oldest; !oldest.IsZero() {
-		age = max(now.Sub(oldest), 0)
+		age = max(s.clock.server(now).Sub(oldest), 0)
 	}
 	if lost := s.w.lostAt.Load(); lost != 0 {
 		age = max(age, now.Sub(time.Unix(0, lost)))
