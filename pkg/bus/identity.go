@@ -50,3 +50,34 @@ func ServerTime(ctx context.Context, js jetstream.JetStream, shard int) (time.Ti
 	}
 	return stream.CachedInfo().TimeStamp, nil
 }
+
+// Removed says whether a shard's stream has nothing, as its leader knows it, from one sequence to another, both included: all of it
+// was deleted, or purged. It is false for what lies beyond the end of the stream. What a consumer says of itself is not enough
+// for that: after a reset on a cluster it may say for a while that nothing is pending.
+func Removed(ctx context.Context, js jetstream.JetStream, shard int, from, to uint64) (bool, error) {
+	stream, err := js.Stream(ctx, LogStream(shard))
+	if err != nil {
+		return false, explain(fmt.Errorf("looking at the stream %s: %w", LogStream(shard), err))
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return false, fmt.Errorf("asking what was deleted from the stream %s: %w", LogStream(shard), err)
+	}
+	state := info.State
+	if to > state.LastSeq {
+		return false, nil
+	}
+	if state.Msgs == 0 {
+		return true, nil
+	}
+	gone := map[uint64]bool{}
+	for _, n := range state.Deleted {
+		gone[n] = true
+	}
+	for n := max(from, state.FirstSeq); n <= to; n++ {
+		if !gone[n] {
+			return false, nil
+		}
+	}
+	return true, nil
+}

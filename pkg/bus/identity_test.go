@@ -12,6 +12,45 @@ import (
 	"github.com/engram-memory/engram/streams"
 )
 
+// What a stream has no more is told from what it has, and from what it never had.
+func TestRemoved(t *testing.T) {
+	ctx := testContext(t)
+	conn := bustest.Start(t).Connect()
+	mustEnsure(t, conn.JS, bus.TopologyConfig{Shards: 1})
+	publish(t, conn.JS, 0, 9)
+	stream, err := conn.JS.Stream(ctx, bus.LogStream(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(from, to uint64, want bool) {
+		t.Helper()
+		if got, err := bus.Removed(ctx, conn.JS, 0, from, to); err != nil || got != want {
+			t.Errorf("%d to %d: removed %v, %v", from, to, got, err)
+		}
+	}
+	expect(3, 3, false)
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(3)); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []uint64{5, 6, 9} {
+		if err := stream.DeleteMsg(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(1, 2, true)
+	expect(1, 3, false)
+	expect(5, 6, true)
+	expect(4, 6, false)
+	expect(5, 7, false)
+	expect(9, 9, true)
+	expect(9, 10, false)
+	if err := stream.Purge(ctx); err != nil {
+		t.Fatal(err)
+	}
+	expect(1, 9, true)
+	expect(1, 10, false)
+}
+
 func TestStreamIdentity(t *testing.T) {
 	ctx := testContext(t)
 	srv := bustest.Start(t)

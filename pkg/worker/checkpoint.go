@@ -101,13 +101,21 @@ func (s *shard) settle(ctx context.Context) {
 		return
 	}
 	missed := info.Delivered.Stream > m.applied // it may be on its way just now
+	removed := false
+	if !missed && info.NumPending == 0 && last > m.applied {
+		if removed, err = bus.Removed(ctx, s.w.JetStream, s.number, m.applied+1, last); err != nil {
+			s.log.Debug().Err(err).Msg("asking for what was deleted from the log")
+			return
+		}
+		missed = !removed // the consumer does not know of it, or not yet
+	}
 	switch {
 	case missed && s.missed == m.applied+1:
 		// It was on its way when last looked, too. The server would deliver it again only after AckWait.
 		offer(s.refetch, struct{}{})
 		missed = false
 	case missed:
-	case info.NumPending == 0 && last > m.applied:
+	case removed:
 		offer(s.passed, passage{stream: id, applied: m.applied, last: last})
 	default:
 		s.mark.correct(m.applied, info.NumPending)

@@ -370,6 +370,54 @@ func steal(t *testing.T, c jetstream.Consumer, n int) {
 	}
 }
 
+// A consumer that says that nothing is pending, as one on a cluster may after its reset, is not believed over the stream: what the
+// stream has is not passed over, but asked for anew. What it has no more is passed.
+func TestNothingPendingIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 5)...)...)
+	opt, c := w.options(nil)
+	if err := opt.Config.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	c.Worker = &Worker{Options: opt, consumers: map[int]jetstream.Consumer{}}
+	s, err := c.openShard(within(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It follows a subject that has nothing.
+	blind, err := w.stream(bus.LogStream(0)).CreateConsumer(within(t), jetstream.ConsumerConfig{AckPolicy: jetstream.AckAllPolicy, FilterSubject: "engram.log.0.none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.consumers[0] = blind
+	s.settle(within(t))
+	s.settle(within(t))
+	select {
+	case p := <-s.passed:
+		t.Errorf("the position passes %d to %d, which the stream has", p.applied+1, p.last)
+	case <-s.refetch:
+	default:
+		t.Error("what the consumer does not know of is not asked for anew")
+	}
+	for n := uint64(1); n <= last; n++ {
+		if err := w.stream(bus.LogStream(0)).DeleteMsg(within(t), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.settle(within(t))
+	select {
+	case p := <-s.passed:
+		if p.last != last {
+			t.Errorf("the position passes up to %d, want %d", p.last, last)
+		}
+	default:
+		t.Error("what was deleted is not passed")
+	}
+	if err := s.store.Load().Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Before a worker has read a backlog it knows that there is one, and how old that is.
 func TestBacklogAtTheStartIsStale(t *testing.T) {
 	w := newWorld(t)
