@@ -96,7 +96,7 @@ func TestNoWorker(t *testing.T) {
 		t.Errorf("it took %v to say four times that nobody is there", took)
 	}
 	// The space is known all the same.
-	status, _, body := call(t, http.MethodGet, addr, "/v1/spaces/demo", "", "")
+	status, _, body = call(t, http.MethodGet, addr, "/v1/spaces/demo", "", "")
 	if status != http.StatusOK || !strings.Contains(body, `"dimension":2`) || !strings.Contains(body, `"observations":0`) || !strings.Contains(body, `"applied":""`) {
 		t.Errorf("%d %s", status, body)
 	}
