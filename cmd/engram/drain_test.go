@@ -48,11 +48,12 @@ func startWorkers(t *testing.T, names ...string) {
 				t.Error(err)
 			}
 		})
-		for end := time.Now().Add(30 * time.Second); w.Ready() != nil; {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(30 * time.Second); w.Ready() != nil; <-tick.C {
 			if time.Now().After(end) {
 				t.Fatal(w.Ready())
 			}
-			<-time.After(10 * time.Millisecond)
 		}
 	}
 }
