@@ -13,13 +13,17 @@ import (
 func TestRollingRestart(t *testing.T) {
 	d := healthy(t)
 	token, space := token(t), newSpace()
-	observed := 0
+	observed, last := 0, ""
 	observe := func(gateway string) {
 		t.Helper()
 		var done answer
 		body := fmt.Sprintf(`{"observations": [{"id": "o%d", "text": "the guard makes round %d"}], "acknowledgement": "searchable"}`, observed, observed)
 		ask(t, token, http.MethodPost, d.spaceURL(t, gateway, space)+"/observations", body, &done)
+		if len(done.Results) != 1 {
+			t.Fatalf("%s answers %+v", gateway, done)
+		}
 		observed++
+		last = done.Results[0].Position
 	}
 	for _, service := range []string{"nats-2", "worker-2", "gateway-2", "recall-api-1"} {
 		observe("gateway-2")
@@ -34,7 +38,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for _, recall := range services()["recall-api"] {
 		var got answer
-		ask(t, token, http.MethodPost, d.spaceURL(t, recall, space)+"/recall", `{"text": "round of the guard", "k": 100}`, &got)
+		ask(t, token, http.MethodPost, d.spaceURL(t, recall, space)+"/recall", `{"text": "round of the guard", "k": 100, "at_least": "`+last+`"}`, &got)
 		if len(got.Hits) != observed {
 			t.Errorf("%s finds %d of %d", recall, len(got.Hits), observed)
 		}
