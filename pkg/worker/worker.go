@@ -25,7 +25,7 @@ import (
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
-// Options are what a worker works with. All are required, but for Group and JetStreamMetrics.
+// Options are what a worker works with. All are required, but for Group, JetStreamMetrics and Snapshots.
 type Options struct {
 	Config    Config
 	Conn      *nats.Conn
@@ -39,8 +39,11 @@ type Options struct {
 	Group *membership.Group
 	// JetStreamMetrics follows this worker's consumers, if it is set.
 	JetStreamMetrics *metrics.JetStreamCollector
-	Logger           zerolog.Logger
-	Version          string
+	// Snapshots, if it is set, tells whether this copy of a shard is the one to take snapshots of it at its interval: of
+	// several copies one is enough.
+	Snapshots func(shard int) bool
+	Logger    zerolog.Logger
+	Version   string
 }
 
 // Worker holds shards. Start makes one, Close ends it.
@@ -57,6 +60,7 @@ type Worker struct {
 	filters     *filter.Compiler
 	linking     *vecstore.Linking // threads of all shards; nil where each has its own
 	maps        *vecstore.Maps    // of the row logs of all shards
+	snapshots   *snapshots        // nil where there are none
 
 	placer *placer // nil where shards are not placed
 	drains micro.Service
@@ -103,16 +107,20 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
+	snapshots, err := openSnapshots(&opt)
 	if err != nil {
 		return nil, err
+	}
+	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
+	if err != nil {
+		return nil, errors.Join(err, snapshots.close())
 	}
 	w := &Worker{
 		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
 		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, opening: map[int]string{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
-	w.maps, w.filters = vecstore.NewMaps(opt.Config.Index.MapBytes), filters
+	w.maps, w.filters, w.snapshots = vecstore.NewMaps(opt.Config.Index.MapBytes), filters, snapshots
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}
@@ -283,7 +291,7 @@ func (w *Worker) Close() error {
 	for _, s := range w.held() {
 		errs = append(errs, s.close())
 	}
-	errs = append(errs, w.lock.Release())
+	errs = append(errs, w.snapshots.close(), w.lock.Release())
 	return errors.Join(errs...)
 }
 
