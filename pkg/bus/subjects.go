@@ -37,6 +37,8 @@ const (
 	SessionsBucket   = "ENGRAM_SESSIONS"
 	MetaBucket       = "ENGRAM_META"
 	MembersBucket    = "ENGRAM_MEMBERS"
+	SnapshotsBucket  = "ENGRAM_SNAPSHOTS"
+	SnapshotsStream  = "OBJ_" + SnapshotsBucket
 	QuarantineStream = "ENGRAM_QUARANTINE"
 )
 

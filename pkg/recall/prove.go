@@ -420,12 +420,18 @@ func (p *proof) look(ctx context.Context, workers []string) {
 	}
 }
 
-// snapshots says which snapshots there are. This version makes none; those of another one cannot be looked into.
+// empty tells whether a stream has no messages.
+func (p *proof) empty(ctx context.Context, stream string) bool {
+	s, err := p.js.Stream(ctx, stream)
+	return err == nil && s.CachedInfo().State.Msgs == 0
+}
+
+// snapshots says which object stores may have snapshots.
 func (p *proof) snapshots(ctx context.Context) {
 	looked := &api.Looked{Place: "snapshots", Holder: "object store", Note: "there are none"}
 	names := p.js.StreamNames(ctx)
 	for name := range names.Name() {
-		if strings.HasPrefix(name, "OBJ_ENGRAM") {
+		if strings.HasPrefix(name, "OBJ_ENGRAM") && !p.empty(ctx, name) {
 			looked.Items++
 			looked.Note = ""
 			looked.Error = wire.Errorf(wire.CodeUnsupported, "", "%s holds what this version cannot look into; remove it if it is a snapshot from before the forget", name).Proto()

@@ -11,7 +11,7 @@ import (
 
 // SnapshotConfig says where snapshots of the shards go and come from.
 type SnapshotConfig struct {
-	Store    string        `yaml:"store" usage:"where snapshots of the shards go, and where a shard without files begins from: dir:/path; empty for nowhere"`
+	Store    string        `yaml:"store" usage:"where snapshots of the shards go, and where a shard without files begins from: bucket, dir:/path, or s3://bucket/prefix?endpoint=host:port; empty for nowhere"`
 	Interval time.Duration `yaml:"interval" default:"15m" usage:"time from one snapshot of a shard to the next; 0 for those alone that somebody asks for"`
 	Keep     int           `yaml:"keep" default:"2" usage:"snapshots that are kept of each shard, the newest ones"`
 	Rate     int64         `yaml:"rate" default:"67108864" usage:"bytes a second that are read for snapshots, at most, of all shards together; 0 for no bound"`
@@ -43,12 +43,12 @@ type snapshots struct {
 }
 
 // openSnapshots opens the store, if there is to be one.
-func openSnapshots(opt *Options) (*snapshots, error) {
+func openSnapshots(ctx context.Context, opt *Options) (*snapshots, error) {
 	cfg := &opt.Config.Snapshot
 	if cfg.Store == "" {
 		return nil, nil
 	}
-	store, err := snapshot.Open(cfg.Store, opt.Config.Name)
+	store, err := snapshot.Open(ctx, cfg.Store, opt.Config.Name, opt.JetStream)
 	if err != nil {
 		return nil, err
 	}

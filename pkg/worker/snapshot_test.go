@@ -204,7 +204,7 @@ func TestSnapshotsAtAnInterval(t *testing.T) {
 	})
 	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 10)...)...)
 	c.reach(t, last)
-	s, err := snapshot.Open("dir:"+store, "test")
+	s, err := snapshot.Open(within(t), "dir:"+store, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

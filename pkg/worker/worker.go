@@ -107,7 +107,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := openSnapshots(&opt)
+	snapshots, err := openSnapshots(ctx, &opt)
 	if err != nil {
 		return nil, err
 	}
