@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/snapshot"
 	"github.com/engram-memory/engram/pkg/vecstore"
 	"github.com/engram-memory/engram/pkg/vfs"
@@ -90,6 +91,45 @@ func (s *shard) overtake(ctx context.Context, store *vecstore.Shard, log extent)
 		return false, fmt.Errorf("putting a restored directory into place: %w", err)
 	}
 	return true, vfs.OS().SyncDir(filepath.Dir(s.dir))
+}
+
+// ErrCutOff is wrapped when a log was trimmed beyond a copy of its shard, and no snapshot is there that has what is missing: the
+// copy would answer without it.
+var ErrCutOff = errors.New("this copy of the shard is cut off from its log")
+
+// cutOff tells whether a log was trimmed beyond a position and there is a snapshot that is further; the error is ErrCutOff when it
+// was and there is none. What was deleted in other ways is nobody's loss.
+func (s *shard) cutOff(ctx context.Context, log extent, position uint64) (bool, error) {
+	if log.first <= position+1 {
+		return false, nil
+	}
+	trim, err := bus.Trimmed(ctx, s.w.JetStream, s.number)
+	if err != nil || trim.StreamCreatedAt != log.src.CreatedAt || trim.Through <= position {
+		return false, err
+	}
+	if s.w.snapshots == nil {
+		return false, fmt.Errorf("%w: the log of shard %d was trimmed through %d, and this copy is at %d; set snapshot.store to where its snapshots are",
+			ErrCutOff, s.number, trim.Through, position)
+	}
+	found, err := snapshot.Of(ctx, s.w.snapshots.store, log.src)
+	if err != nil {
+		return false, err
+	}
+	if len(found) == 0 || found[0].ID.Position < trim.Through {
+		return false, fmt.Errorf("%w: the log of shard %d was trimmed through %d, this copy is at %d, and %s has no snapshot that has what is missing",
+			ErrCutOff, s.number, trim.Through, position, s.w.snapshots.store)
+	}
+	return true, nil
+}
+
+// complete returns ErrCutOff for a position that a log was trimmed beyond, when no snapshot could be restored.
+func (s *shard) complete(ctx context.Context, log extent, position uint64) error {
+	behind, err := s.cutOff(ctx, log, position)
+	if behind {
+		err = fmt.Errorf("%w: this copy of shard %d is at %d, which its log was trimmed beyond, and the snapshots in %s that have what is missing cannot be used",
+			ErrCutOff, s.number, position, s.w.snapshots.store)
+	}
+	return err
 }
 
 // setAside renames the shard's directory, and removes what was set aside of it long ago.

@@ -141,9 +141,14 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 				store.Abandon())
 		}
 		if err == nil {
-			if restored, err := s.overtake(ctx, store, log); err != nil {
-				return nil, errors.Join(err, store.Abandon())
-			} else if restored {
+			restored, rerr := s.overtake(ctx, store, log)
+			if rerr == nil && !restored {
+				rerr = s.complete(ctx, log, store.Appended())
+			}
+			if rerr != nil {
+				return nil, errors.Join(rerr, store.Abandon())
+			}
+			if restored {
 				continue
 			}
 			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("indexes_repaired", found.IndexRepaired).

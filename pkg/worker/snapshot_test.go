@@ -10,6 +10,7 @@ import (
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
+	"github.com/engram-memory/engram/pkg/membership"
 	"github.com/engram-memory/engram/pkg/snapshot"
 )
 
@@ -23,7 +24,7 @@ func inDirectory(dir string) func(*Options) {
 
 func (c *tested) takeSnapshot(t testing.TB) snapshot.Taken {
 	t.Helper()
-	taken, err := c.shard().snapshot(within(t))
+	taken, err := c.shard().snapshot(within(t), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,20 +188,12 @@ func TestSnapshotOfAnotherLogIsNotRestored(t *testing.T) {
 	}
 }
 
-// A snapshot is taken by itself, and only where the hook says so.
+// A snapshot is taken by itself.
 func TestSnapshotsAtAnInterval(t *testing.T) {
 	w, store := newWorld(t), t.TempDir()
-	asked := make(chan int, 100)
 	c := w.start(func(o *Options) {
 		inDirectory(store)(o)
 		o.Config.Snapshot.Interval = minSnapshotInterval
-		o.Snapshots = func(shard int) bool {
-			select {
-			case asked <- shard:
-			default:
-			}
-			return len(asked) > 1 // not the first time
-		}
 	})
 	last := w.publish(append([]*api.LogEvent{define("a", 3)}, several(0, 10)...)...)
 	c.reach(t, last)
@@ -212,7 +205,18 @@ func TestSnapshotsAtAnInterval(t *testing.T) {
 		found, err := snapshot.List(within(t), s)
 		return err == nil && len(found) == 1 && found[0].ID.Position == last
 	})
-	if n := len(asked); n < 2 {
-		t.Errorf("the hook was asked %d times", n)
+}
+
+// Of several copies the first one by name takes the snapshots.
+func TestWhoTakesSnapshots(t *testing.T) {
+	view := membership.View{Living: map[string]membership.Member{
+		"a": {Name: "a"}, "b": {Name: "b", Serving: []int{0, 1}}, "c": {Name: "c", Serving: []int{1, 2}},
+	}}
+	for shard, want := range []string{"b", "b", "c", ""} {
+		for _, name := range []string{"a", "b", "c"} {
+			if got := takesSnapshots(name, shard, view); got != (name == want) {
+				t.Errorf("worker %s takes snapshots of shard %d: %t", name, shard, got)
+			}
+		}
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/engram-memory/engram/pkg/vecstore"
 )
 
-// Options are what a worker works with. All are required, but for Group, JetStreamMetrics and Snapshots.
+// Options are what a worker works with. All are required, but for Group and JetStreamMetrics.
 type Options struct {
 	Config    Config
 	Conn      *nats.Conn
@@ -39,11 +39,8 @@ type Options struct {
 	Group *membership.Group
 	// JetStreamMetrics follows this worker's consumers, if it is set.
 	JetStreamMetrics *metrics.JetStreamCollector
-	// Snapshots, if it is set, tells whether this copy of a shard is the one to take snapshots of it at its interval: of
-	// several copies one is enough.
-	Snapshots func(shard int) bool
-	Logger    zerolog.Logger
-	Version   string
+	Logger           zerolog.Logger
+	Version          string
 }
 
 // Worker holds shards. Start makes one, Close ends it.
