@@ -16,6 +16,8 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/snapshot"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -96,6 +98,8 @@ func TestWhatIsAllowed(t *testing.T) {
 		t.Errorf("recall from several spaces: %v, %v", got, err)
 	}
 
+	d.snapshots(t)
+
 	// What goes over HTTP goes over NATS behind it.
 	for _, r := range []struct {
 		method, path, body string
@@ -162,6 +166,47 @@ func TestWhatIsAllowed(t *testing.T) {
 }
 
 // quotas has the gateway count what a space stores, and a producer hear that it is refused.
+// snapshots takes one, reads it, and trims the log below it.
+func (d *deployment) snapshots(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	admin := d.connect("admin")
+	topology, err := bus.ReadTopology(ctx, admin.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := event.ShardOf("notes", topology.Shards)
+	for range 2 {
+		msg, err := admin.NC.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbSnapshot), nil)
+		if err != nil || msg.Header.Get("Nats-Service-Error") != "" {
+			t.Fatalf("taking a snapshot: %v, %v", msg, err)
+		}
+	}
+	store, err := snapshot.Open(ctx, snapshot.PlaceBucket, "admin", admin.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := snapshot.List(ctx, store)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	m, err := snapshot.Load(ctx, store, found[0])
+	if err == nil {
+		_, err = snapshot.Verify(ctx, store, m, nil)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	trimmer := snapshot.Trimmer{Store: store, Conn: admin.NC, JetStream: admin.JS, Epoch: topology.Epoch, Now: time.Now().Add(time.Hour)}
+	if plan, err := trimmer.Trim(ctx, shard); err != nil || plan.Messages() == 0 {
+		t.Errorf("trimming: %+v, %v", plan, err)
+	}
+	if err := snapshot.Discard(ctx, store, m, m.Segments[0].Chunks[0]); err != nil {
+		t.Error(err)
+	}
+}
+
 func (d *deployment) quotas(t *testing.T, admin, producer *client.Client) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
