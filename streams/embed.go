@@ -27,6 +27,7 @@ const (
 	fileSessions    = "KV_ENGRAM_SESSIONS.json"
 	fileMeta        = "KV_ENGRAM_META.json"
 	fileMembers     = "KV_ENGRAM_MEMBERS.json"
+	fileSnapshots   = "OBJ_ENGRAM_SNAPSHOTS.json"
 	fileWorker      = "consumers/ENGRAM_LOG_worker.json"
 )
 
@@ -78,6 +79,9 @@ func Meta() (jetstream.StreamConfig, error) { return stream(fileMeta) }
 
 // Members returns the definition of the bucket ENGRAM_MEMBERS, as the stream beneath it.
 func Members() (jetstream.StreamConfig, error) { return stream(fileMembers) }
+
+// Snapshots returns the definition of the object store ENGRAM_SNAPSHOTS, as the stream beneath it.
+func Snapshots() (jetstream.StreamConfig, error) { return stream(fileSnapshots) }
 
 // Worker returns the definition of the durable pull consumer that one worker has on each log it reads; its name is
 // `worker_<worker>`. The worker id is 1 to 64 of a-z, A-Z, 0-9, '_' and '-': it is a token of subjects as well.

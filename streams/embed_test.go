@@ -104,7 +104,7 @@ func TestEveryFileDecodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := event.DefaultShards + 5; seen != want {
+	if want := event.DefaultShards + 7; seen != want {
 		t.Errorf("%d definitions are embedded, want %d", seen, want)
 	}
 }
@@ -112,6 +112,7 @@ func TestEveryFileDecodes(t *testing.T) {
 func TestNamedStreams(t *testing.T) {
 	for name, get := range map[string]func() (jetstream.StreamConfig, error){
 		"ENGRAM_QUARANTINE": Quarantine, "KV_ENGRAM_SPACES": Spaces, "KV_ENGRAM_SESSIONS": Sessions, "KV_ENGRAM_META": Meta, "KV_ENGRAM_MEMBERS": Members,
+		"OBJ_ENGRAM_SNAPSHOTS": Snapshots,
 	} {
 		if cfg, err := get(); err != nil || cfg.Name != name {
 			t.Errorf("got %q (%v), want %q", cfg.Name, err, name)

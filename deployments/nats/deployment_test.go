@@ -18,6 +18,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/daemon"
 	"github.com/engram-memory/engram/pkg/gateway"
+	"github.com/engram-memory/engram/pkg/snapshot"
 	"github.com/engram-memory/engram/pkg/tlsconf/tlstest"
 	"github.com/engram-memory/engram/pkg/worker"
 )
@@ -169,7 +170,7 @@ func (d *deployment) daemons(t *testing.T) (http string) {
 		return e
 	}
 	wc := daemon.WorkerConfig{Config: common, Worker: worker.DefaultConfig()}
-	wc.Worker.Dir = t.TempDir()
+	wc.Worker.Dir, wc.Worker.Snapshot.Store, wc.Worker.Snapshot.Interval = t.TempDir(), snapshot.PlaceBucket, 0
 	if err := wc.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/client"
+	"github.com/engram-memory/engram/pkg/event"
+	"github.com/engram-memory/engram/pkg/snapshot"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -83,6 +85,7 @@ func TestWhatIsAllowed(t *testing.T) {
 	if got, err := admin.Forget(ctx, "notes", &api.ForgetRequest{Ids: []string{"b"}, Acknowledgement: api.Acknowledgement_ACKNOWLEDGEMENT_SEARCHABLE}); err != nil || !got.GetSearchable() {
 		t.Errorf("forget: %v, %v", got, err)
 	}
+	d.snapshots(t)
 	proof, err := admin.Prove(ctx, "notes", &api.ProveRequest{Ids: []string{"b"}, LookOnly: true})
 	if err != nil || proof.GetProven() || len(proof.GetLooked()) != 7 {
 		t.Errorf("prove: %v, %v", proof, err)
@@ -159,6 +162,51 @@ func TestWhatIsAllowed(t *testing.T) {
 			t.Errorf("%s was denied: %q", u, denied)
 		}
 	}
+}
+
+// snapshots takes one, reads it, and trims the log below it.
+func (d *deployment) snapshots(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	admin := d.connect("admin")
+	topology, err := bus.ReadTopology(ctx, admin.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := event.ShardOf("notes", topology.Shards)
+	take := func() {
+		t.Helper()
+		msg, err := admin.NC.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbSnapshot), nil)
+		if err != nil || msg.Header.Get("Nats-Service-Error") != "" {
+			t.Fatalf("taking a snapshot: %v, %v", msg, err)
+		}
+	}
+	take()
+	take()
+	store, err := snapshot.Open(ctx, snapshot.PlaceBucket, "admin", admin.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := snapshot.List(ctx, store)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	m, err := snapshot.Load(ctx, store, found[0])
+	if err == nil {
+		_, err = snapshot.Verify(ctx, store, m, nil)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	trimmer := snapshot.Trimmer{Store: store, Conn: admin.NC, JetStream: admin.JS, Epoch: topology.Epoch, Now: time.Now().Add(time.Hour)}
+	if plan, err := trimmer.Trim(ctx, shard); err != nil || plan.Messages() == 0 {
+		t.Errorf("trimming: %+v, %v", plan, err)
+	}
+	if err := snapshot.Discard(ctx, store, m, m.Segments[0].Chunks[0]); err != nil {
+		t.Error(err)
+	}
+	take() // which mends it
 }
 
 // quotas has the gateway count what a space stores, and a producer hear that it is refused.

@@ -109,6 +109,9 @@ func (e *ensurer) ensureAll(ctx context.Context, rec record) error {
 	if err := e.ensure(ctx, streams.Members); err != nil {
 		return err
 	}
+	if err := e.ensure(ctx, streams.Snapshots); err != nil {
+		return err
+	}
 	if err := e.ensure(ctx, streams.Quarantine); err != nil {
 		return err
 	}

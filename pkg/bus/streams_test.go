@@ -42,7 +42,7 @@ func TestEnsureTopology(t *testing.T) {
 	if first.Shards != 3 || len(first.Epoch) != 10 || len(differences) != 0 {
 		t.Fatalf("%+v, differences %v", first, differences)
 	}
-	if got := len(streamNames(t, js)); got != 3+4 {
+	if got := len(streamNames(t, js)); got != 3+6 {
 		t.Errorf("%d streams exist", got)
 	}
 	for _, want := range []bus.TopologyConfig{{}, {Shards: 3}, {Replicas: 1}} {
@@ -54,7 +54,7 @@ func TestEnsureTopology(t *testing.T) {
 	if !errors.Is(err, bus.ErrShards) || !strings.Contains(err.Error(), "4 are configured") || !strings.Contains(err.Error(), "configure 3") {
 		t.Errorf("another number of shards: %v", err)
 	}
-	if got := len(streamNames(t, js)); got != 3+4 {
+	if got := len(streamNames(t, js)); got != 3+6 {
 		t.Errorf("%d streams exist after the refusal", got)
 	}
 	for _, bad := range []bus.TopologyConfig{{Shards: -1}, {Shards: 257}, {Replicas: -1}, {Replicas: 6}} {

@@ -37,6 +37,8 @@ const (
 	SessionsBucket   = "ENGRAM_SESSIONS"
 	MetaBucket       = "ENGRAM_META"
 	MembersBucket    = "ENGRAM_MEMBERS"
+	SnapshotsBucket  = "ENGRAM_SNAPSHOTS"
+	SnapshotsStream  = "OBJ_" + SnapshotsBucket
 	QuarantineStream = "ENGRAM_QUARANTINE"
 )
 
@@ -51,6 +53,8 @@ const (
 	VerbCompact = "compact"
 	// VerbLook searches every copy of a shard for what was forgotten.
 	VerbLook = "look"
+	// VerbSnapshot is answered by one copy of a shard, which takes a snapshot of it.
+	VerbSnapshot = "snapshot"
 )
 
 // Any stands for every space, or every worker, in a subject to subscribe to.

@@ -86,6 +86,10 @@ func TestNamesAreThoseOfTheDefinitions(t *testing.T) {
 	if members.Name != "KV_"+MembersBucket {
 		t.Errorf("the definition of the bucket of members has %s (%v)", members.Name, err)
 	}
+	snapshots, err := streams.Snapshots()
+	if snapshots.Name != SnapshotsStream {
+		t.Errorf("the definition of the object store of snapshots has %s (%v)", snapshots.Name, err)
+	}
 	meta, err2 := streams.Meta()
 	quarantine, err3 := streams.Quarantine()
 	if spaces.Name != "KV_"+SpacesBucket || meta.Name != "KV_"+MetaBucket || quarantine.Name != QuarantineStream {

@@ -60,12 +60,15 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 	worker.Shard(3).Lag.Set(1)
 	worker.Quarantined("not_finite").Inc()
 	worker.Audited("demo", 1)
+	worker.Snapshot(3, 17, time.Now())
 	want := []string{
 		"counter engram_jetstream_poll_failures_total{}",
 		"counter engram_recall_audit_dropped_total{reason=failed}",
 		"counter engram_recall_audit_dropped_total{reason=gone}",
 		"counter engram_recall_audit_queries_total{memory_space=demo}",
 		"counter engram_recall_audit_queries_total{memory_space=other}",
+		"counter engram_snapshot_failures_total{}",
+		"counter engram_snapshot_stored_bytes_total{}",
 		"counter engram_streaming_backpressure_activations_total{level=high,shard=3}",
 		"counter engram_streaming_backpressure_activations_total{level=normal,shard=3}",
 		"counter engram_streaming_observations_rejected_total{memory_space=demo,reason=other}",
@@ -80,6 +83,8 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		"counter engram_streaming_work_stolen_total{}",
 		"counter engram_streaming_worker_panics_total{}",
 		"gauge engram_recall_audit_recall_ratio{memory_space=demo}",
+		"gauge engram_snapshot_last_success_timestamp_seconds{shard=3}",
+		"gauge engram_snapshot_position{shard=3}",
 		"gauge engram_streaming_backpressure_state{shard=3}",
 		"gauge engram_streaming_consumer_lag{shard=3}",
 		"gauge engram_streaming_queue_depth{priority=high}",

@@ -38,6 +38,13 @@ const (
 )
 
 const (
+	nameSnapshotTime     = "engram_snapshot_last_success_timestamp_seconds"
+	nameSnapshotPosition = "engram_snapshot_position"
+	nameSnapshotBytes    = "engram_snapshot_stored_bytes_total"
+	nameSnapshotFailures = "engram_snapshot_failures_total"
+)
+
+const (
 	labelSpace    = "memory_space"
 	labelPriority = "priority"
 	labelReason   = "reason"

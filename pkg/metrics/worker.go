@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -25,6 +26,10 @@ type Worker struct {
 	// HNSWInsert is the time that one row took to be linked into a graph, in
 	// seconds; one Observe a row, or a block's mean once a block.
 	HNSWInsert prometheus.Histogram
+	// SnapshotBytes counts the bytes that snapshots added to their store.
+	SnapshotBytes prometheus.Counter
+	// SnapshotFailures counts the snapshots that could not be taken.
+	SnapshotFailures prometheus.Counter
 
 	utilization *prometheus.GaugeVec
 	staleness   *prometheus.GaugeVec
@@ -32,6 +37,9 @@ type Worker struct {
 	serving     *prometheus.GaugeVec
 	quarantined *BoundedLabel[prometheus.Counter]
 	audits      *audits
+
+	snapshotTime     *prometheus.GaugeVec
+	snapshotPosition *prometheus.GaugeVec
 }
 
 // WorkerShard is what is measured of one shard that this process holds.
@@ -77,11 +85,20 @@ func NewWorker(reg prometheus.Registerer, maxSpaces int) (*Worker, error) {
 		serving: prometheus.NewGaugeVec(gaugeOpts(nameServing,
 			"1 where a worker answers recalls of a shard, 0 where its copy is not fresh enough yet."), []string{labelShard}),
 	}
+	w.SnapshotBytes = prometheus.NewCounter(counterOpts(nameSnapshotBytes,
+		"Bytes that snapshots of shards added to their store."))
+	w.SnapshotFailures = prometheus.NewCounter(counterOpts(nameSnapshotFailures,
+		"Snapshots of shards that could not be taken."))
+	w.snapshotTime = prometheus.NewGaugeVec(gaugeOpts(nameSnapshotTime,
+		"When the newest snapshot of a shard that this worker took, or found to be the newest state, was taken, in Unix time."), []string{labelShard})
+	w.snapshotPosition = prometheus.NewGaugeVec(gaugeOpts(nameSnapshotPosition,
+		"Sequence of the stream through which that snapshot has everything."), []string{labelShard})
 	w.quarantined = NewBoundedLabel(maxReasons, func(reason string) prometheus.Counter {
 		return quarantined.WithLabelValues(reason)
 	})
 	all := []prometheus.Collector{
 		depth, w.QueueMemory, quarantined, w.ObservationLatency, w.BatchSize, w.WorkStolen, w.WorkerPanics, w.HNSWInsert, w.utilization, w.staleness, w.lag, w.serving,
+		w.SnapshotBytes, w.SnapshotFailures, w.snapshotTime, w.snapshotPosition,
 	}
 	var more []prometheus.Collector
 	w.audits, more = newAudits(maxSpaces)
@@ -111,6 +128,16 @@ func (w *Worker) DropShard(shard int) {
 	w.staleness.DeleteLabelValues(label)
 	w.lag.DeleteLabelValues(label)
 	w.serving.DeleteLabelValues(label)
+	w.snapshotTime.DeleteLabelValues(label)
+	w.snapshotPosition.DeleteLabelValues(label)
+}
+
+// Snapshot notes the newest snapshot of a shard. Until there is one, a shard has no such gauges, so that none looks as if
+// it had been taken in 1970.
+func (w *Worker) Snapshot(shard int, position uint64, taken time.Time) {
+	label := strconv.Itoa(shard)
+	w.snapshotTime.WithLabelValues(label).Set(float64(taken.UnixMilli()) / 1e3)
+	w.snapshotPosition.WithLabelValues(label).Set(float64(position))
 }
 
 // Quarantined is the counter of the events that were quarantined for a reason,

@@ -19,6 +19,7 @@ import (
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/filter"
+	"github.com/engram-memory/engram/pkg/snapshot"
 	"github.com/engram-memory/engram/pkg/wire"
 )
 
@@ -420,19 +421,44 @@ func (p *proof) look(ctx context.Context, workers []string) {
 	}
 }
 
-// snapshots says which snapshots there are. This version makes none; those of another one cannot be looked into.
+// empty tells whether a stream has no messages.
+func (p *proof) empty(ctx context.Context, stream string) bool {
+	s, err := p.js.Stream(ctx, stream)
+	return err == nil && s.CachedInfo().State.Msgs == 0
+}
+
+// snapshots looks into the snapshots in the object store. Workers look into those that are elsewhere.
 func (p *proof) snapshots(ctx context.Context) {
-	looked := &api.Looked{Place: "snapshots", Holder: "object store", Note: "there are none"}
+	looked := &api.Looked{Place: "snapshots", Holder: bus.SnapshotsBucket, Note: "there are none"}
 	names := p.js.StreamNames(ctx)
 	for name := range names.Name() {
-		if strings.HasPrefix(name, "OBJ_ENGRAM") {
-			looked.Items++
-			looked.Note = ""
-			looked.Error = wire.Errorf(wire.CodeUnsupported, "", "%s holds what this version cannot look into; remove it if it is a snapshot from before the forget", name).Proto()
+		switch {
+		case !strings.HasPrefix(name, "OBJ_ENGRAM") || p.empty(ctx, name):
+		case name == bus.SnapshotsStream:
+			looked = p.lookInBucket(ctx)
+		default:
+			p.resp.Looked = append(p.resp.Looked, &api.Looked{Place: "snapshots", Holder: name, Items: 1, Error: wire.Errorf(wire.CodeUnsupported, "",
+				"%s holds what this version cannot look into; remove it if it is a snapshot from before the forget", name).Proto()})
 		}
 	}
 	if err := names.Err(); err != nil {
 		looked.Error = wire.Errorf(wire.CodeUnavailable, "", "the streams cannot be listed: %v", err).Proto()
 	}
 	p.resp.Looked = append(p.resp.Looked, looked)
+}
+
+// lookInBucket reads the shard's snapshots in the object store.
+func (p *proof) lookInBucket(ctx context.Context) *api.Looked {
+	var seen snapshot.Seen
+	id, _, _, err := bus.StreamIdentity(ctx, p.js, p.shard)
+	if err == nil {
+		var store *snapshot.Bucket
+		if store, err = snapshot.NewBucket(ctx, p.js); err == nil {
+			seen, err = snapshot.Look(ctx, store, snapshot.Sought{
+				Epoch: p.r.Topology.Epoch, Shard: uint32(p.shard), CreatedAt: id.CreatedAt.UnixNano(),
+				Space: p.space, IDs: p.req.GetIds(), All: p.req.GetAll(), Sequence: p.sequence(),
+			}, nil)
+		}
+	}
+	return seen.Looked(bus.SnapshotsBucket, err)
 }

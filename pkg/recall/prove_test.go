@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
 
 	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
@@ -23,8 +24,15 @@ import (
 // ownNode starts a node in a directory, whose logs know a write id for a moment only.
 func ownNode(t *testing.T, dir string) *node.Node {
 	t.Helper()
+	return keepingNode(t, dir, "")
+}
+
+// keepingNode is ownNode with a store of snapshots, of which those are taken that somebody asks for.
+func keepingNode(t *testing.T, dir, store string) *node.Node {
+	t.Helper()
 	cfg := node.DefaultConfig(dir)
 	cfg.NATS, cfg.HTTP, cfg.Metrics, cfg.Topology.Shards = "", "", "", 1
+	cfg.Worker.Snapshot.Store, cfg.Worker.Snapshot.Interval = store, 0
 	n, err := node.Start(t.Context(), cfg, zerolog.New(os.Stderr).Level(zerolog.ErrorLevel))
 	if err != nil {
 		t.Fatal(err)
@@ -253,4 +261,48 @@ func listed(t *testing.T, c *client.Client) string {
 		all = append(all, h.GetId()+" "+h.GetText())
 	}
 	return strings.Join(all, ", ")
+}
+
+// What is forgotten is found in snapshots from before, wherever they are, and not any more when they have gone.
+func TestForgottenIsInSnapshots(t *testing.T) {
+	for _, store := range []string{"dir:" + t.TempDir(), "bucket"} {
+		t.Run(store, func(t *testing.T) {
+			n := keepingNode(t, t.TempDir(), store)
+			defer func() {
+				if err := n.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			conn, err := n.Connect("test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			shorten(t, conn)
+			c := client.New(conn.NC)
+			remember(t, conn, "notes", &api.Observation{Id: "secret", Text: "the vault opens"}, &api.Observation{Id: "kept", Text: "the vault is closed"})
+			snapshots := func(keep uint32) {
+				t.Helper()
+				body, err := proto.Marshal(&api.SnapshotRequest{Keep: keep})
+				if err != nil {
+					t.Fatal(err)
+				}
+				msg, err := conn.NC.RequestWithContext(t.Context(), bus.ShardSubject(0, bus.VerbSnapshot), body)
+				if err != nil || msg.Header.Get("Nats-Service-Error") != "" {
+					t.Fatalf("%v, %v", msg, err)
+				}
+			}
+			snapshots(0)
+			ask := &api.ProveRequest{Ids: []string{"secret"}, Position: forgetSearchable(t, c, "notes", "secret")}
+			remember(t, conn, "notes", &api.Observation{Id: "secret", Text: "nothing"})
+			resp, err := c.Prove(t.Context(), "notes", ask)
+			if err != nil || resp.GetProven() || foundIn(resp, "snapshots") != 1 || foundIn(resp, "row log") != 0 {
+				t.Fatalf("with a snapshot from before: %v, %v", resp, err)
+			}
+			snapshots(1)
+			if resp, err = c.Prove(t.Context(), "notes", ask); err != nil || !resp.GetProven() || foundIn(resp, "snapshots") != 0 {
+				t.Fatalf("without: %v, %v", resp, err)
+			}
+		})
+	}
 }

@@ -163,7 +163,7 @@ func (s *Shard) keeper() func(e *rows.Entry) bool {
 	for number, sp := range s.byNumber {
 		g := sp.gen.Load()
 		sp.numbering.Lock()
-		b := &bounds{g: g, rows: g.numbered.Load(), floor: sp.horizon.Load(), settled: sp.seen.Load()}
+		b := &bounds{g: g, rows: g.numbered.Load(), floor: g.unreclaimed(sp.horizon.Load()), settled: sp.seen.Load()}
 		sp.numbering.Unlock()
 		known[number] = b
 	}
@@ -191,6 +191,22 @@ func (s *Shard) keeper() func(e *rows.Entry) bool {
 		}
 		return b.nearest < b.rows && b.g.meta.at(b.nearest).sequence == e.Sequence
 	}
+}
+
+// unreclaimed returns a horizon, or what is below the first death of the rows that are there, if that is lower. Rows that
+// were reclaimed are there again where the shard was opened before the row log was written anew: they still need the
+// forgets that ended them.
+func (g *generation) unreclaimed(horizon uint64) uint64 {
+	if g.dead.Load() == 0 {
+		return horizon
+	}
+	for row := range g.numbered.Load() {
+		m := g.meta.at(row)
+		if died := m.died.Load(); died != 0 && died <= horizon && m.ref.Load() != 0 {
+			horizon = died - 1
+		}
+	}
+	return horizon
 }
 
 // repoint gives the rows of all spaces the places that their records have now.

@@ -3,6 +3,7 @@ package vecstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -180,5 +181,36 @@ func TestWhatWasReclaimedMayBeGivenAgain(t *testing.T) {
 	rows, err := s.Get("s", []string{"same"}, At{Now: time.Now()})
 	if err != nil || len(rows) != 1 || rows[0].Sequence != given[2].Sequence {
 		t.Errorf("%v, %v", rows, err)
+	}
+}
+
+// What was given up is given up in an image, too, whether it is noted in the manifest yet or not.
+func TestImageKnowsWhatWasGivenUp(t *testing.T) {
+	for _, failing := range []bool{false, true} {
+		mem := vfs.NewMem()
+		s, opt := givenUpShard(t, mem, failing)
+		e, err := s.Export(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := e.Image()
+		if len(m.GivenUp) != 1 || m.GivenUp[0].Sequence != 4 {
+			t.Errorf("given up: %+v", m.GivenUp)
+		}
+		err = Restore(mem, "restored", &m, func(i int, w io.Writer) error {
+			_, err := io.Copy(w, io.NewSectionReader(e.Segment(i), 0, e.Segments()[i].Length))
+			return err
+		})
+		if err := errors.Join(err, e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := Open("restored", s.Source(), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkGivenUp(t, r)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -191,7 +191,7 @@ func TestDocumentedNames(t *testing.T) {
 			t.Errorf("docs/wire.md does not name %s", name)
 		}
 	}
-	for _, verb := range []string{bus.VerbGet, bus.VerbList, bus.VerbSpaces, bus.VerbAwait, bus.VerbLook} {
+	for _, verb := range []string{bus.VerbGet, bus.VerbList, bus.VerbSpaces, bus.VerbAwait, bus.VerbLook, bus.VerbSnapshot} {
 		if !strings.Contains(doc, "`."+verb+"`") {
 			t.Errorf("docs/wire.md does not name the verb %s of a shard", verb)
 		}

@@ -40,7 +40,8 @@ type Config struct {
 	SegmentSize   int64         `yaml:"segment_size" default:"268435456" usage:"bytes of one segment of the row log"`
 	RecallWorkers int           `yaml:"recall_concurrency" default:"0" usage:"recalls that run at once; 0 for two a core"`
 
-	Index IndexConfig `yaml:"index"`
+	Index    IndexConfig    `yaml:"index"`
+	Snapshot SnapshotConfig `yaml:"snapshot"`
 	// ClockOffset makes this machine's clock wrong, where it is compared with that of the log: for tests of what that does.
 	ClockOffset time.Duration `yaml:"clock_offset" usage:"for tests: added to the clock of this machine where ages of the log's entries are reckoned"`
 	// MaxSpaceLabels bounds the values of the memory_space label of metrics.
@@ -109,6 +110,7 @@ func DefaultConfig() Config {
 		Queue:      QueueConfig{MaxBytes: 128 << 20, HighPriorityRatio: 0.1},
 		Checkpoint: time.Second, Heartbeat: 200 * time.Millisecond, SegmentSize: 256 << 20,
 		Index:          IndexConfig{KeepVersions: 10 * time.Minute, GraphRows: 10_000, TailBytes: 40 << 20, MapBytes: vecstore.DefaultMapBytes, AuditRate: 1, AuditShare: 0.02},
+		Snapshot:       DefaultSnapshotConfig(),
 		MaxSpaceLabels: 100,
 		Placement:      PlacementConfig{Copies: 1, MaxStaleness: time.Second, Grace: time.Minute, DrainTimeout: 45 * time.Second, KeepFiles: time.Hour},
 	}
@@ -197,6 +199,7 @@ func (c *Config) validate() error {
 	check(p.Copies >= 1 && p.Copies <= maxCopies, "placement.copies is %d; it can be 1 to %d", p.Copies, maxCopies)
 	check(p.MaxStaleness > 0, "placement.max_staleness is %v; it must be above 0", p.MaxStaleness)
 	check(p.Grace >= 0 && p.DrainTimeout >= 0 && p.KeepFiles >= 0, "placement has a negative duration: grace is %v, drain_timeout %v, keep_files %v", p.Grace, p.DrainTimeout, p.KeepFiles)
+	c.Snapshot.validate(check)
 	seen := map[int]bool{}
 	for _, s := range c.Shards {
 		check(s >= 0 && s < event.MaxShards && !seen[s], "shards lists %d, which is no shard or listed twice", s)

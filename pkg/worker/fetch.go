@@ -143,13 +143,17 @@ func fatal(err error) bool {
 
 // current makes sure that the store is a view of the stream that is there now.
 func (s *shard) current(ctx context.Context) error {
-	id, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	id, last, first, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
 	if err != nil {
 		return err
 	}
 	store := s.store.Load()
 	if store.Source().CreatedAt == id.CreatedAt.UnixNano() && store.Appended() <= last && store.Usable() == nil {
-		return nil
+		behind, err := s.cutOff(ctx, extent{store.Source(), first, last}, store.Appended())
+		if err != nil || !behind {
+			return err
+		}
+		return s.rebuild(ctx, s.w.storeOptions())
 	}
 	if err := store.Usable(); err != nil {
 		s.log.Error().Err(err).Msg("the shard is opened again from its last checkpoint, and what is damaged is built again")
@@ -302,6 +306,11 @@ func (s *shard) hole(ctx context.Context, first, next uint64) error {
 	}
 	if msg.Sequence < next {
 		return fmt.Errorf("sequence %d was not delivered before %d, though the stream has it", msg.Sequence, next)
+	}
+	if trim, err := bus.Trimmed(ctx, s.w.JetStream, s.number); err != nil {
+		return err
+	} else if trim.StreamCreatedAt == s.store.Load().Source().CreatedAt && trim.Through >= first {
+		return fmt.Errorf("the log was trimmed through %d before sequence %d was read here", trim.Through, first)
 	}
 	s.log.Warn().Uint64("first", first).Uint64("last", next-1).Msg("sequences were deleted from the stream; they are not searchable here")
 	return nil

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -263,4 +264,23 @@ func (w *world) aside() []string {
 		w.t.Fatal(err)
 	}
 	return found
+}
+
+// heartbeats says until ctx ends that a worker has a copy that is durable up to a position.
+func (w *world) heartbeats(ctx context.Context, worker string, created int64, position uint64) {
+	w.t.Helper()
+	b, err := proto.Marshal(&api.Heartbeat{Worker: worker, Epoch: w.topo.Epoch, Shards: []*api.ShardStatus{
+		{StreamCreatedAt: created, Durable: position, Applied: position},
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, 100*time.Millisecond) {
+			_ = w.conn.NC.Publish(bus.HeartbeatSubject(worker), b)
+		}
+	}()
+	w.t.Cleanup(func() { <-done })
 }

@@ -47,6 +47,7 @@ func (w *Worker) open(ctx context.Context, number int) (*shard, error) {
 func (s *shard) follows() {
 	s.running.Go(func() { s.follow(s.ctx) })
 	s.running.Go(func() { s.checkpoints(s.ctx) })
+	s.running.Go(func() { s.takeSnapshots(s.ctx) })
 }
 
 // answer begins to answer recalls.

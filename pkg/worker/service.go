@@ -67,7 +67,7 @@ func (s *shard) serve() (*service, error) {
 	}
 	for verb, answer := range map[string]answerer{
 		bus.VerbRecall: v.recall, bus.VerbGet: v.get, bus.VerbList: v.list, bus.VerbSpaces: v.spaces, bus.VerbAwait: v.await,
-		bus.VerbCompact: v.compact, bus.VerbLook: v.look,
+		bus.VerbCompact: v.compact, bus.VerbLook: v.look, bus.VerbSnapshot: v.snapshot,
 	} {
 		opts := []micro.EndpointOpt{micro.WithEndpointSubject(bus.ShardSubject(s.number, verb))}
 		if verb == bus.VerbCompact || verb == bus.VerbLook {

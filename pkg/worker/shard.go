@@ -65,6 +65,8 @@ type shard struct {
 	reason  atomic.Pointer[string]
 	// found is the position that its files were at when they were opened, and goal the end of the stream then.
 	found, goal uint64
+	// snapshotting has one place: who has a value in it takes a snapshot.
+	snapshotting chan struct{}
 }
 
 // openShard opens the local files of a shard, or begins them anew where they are of another stream or damaged.
@@ -103,7 +105,7 @@ func (w *Worker) newShard(number int) (*shard, error) {
 		log: w.Logger.With().Int("shard", number).Logger(), metrics: w.Metrics.Shard(number),
 		mark: newWatermark(places, w.Config.Queue.MaxBytes, 0), lanes: lanes, clock: &clock{wrong: w.Config.ClockOffset},
 		mailboxes: map[any]*mailbox{}, turns: newTurns(), gone: map[string]uint64{},
-		passed: make(chan passage, 1), refetch: make(chan struct{}, 1),
+		passed: make(chan passage, 1), refetch: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1),
 	}
 	s.because("")
 	return s, nil
@@ -127,7 +129,11 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 		return nil, err
 	}
 	src := vecstore.Source{Epoch: s.w.Topology.Epoch, Shard: uint32(s.number), CreatedAt: id.CreatedAt.UnixNano()}
+	log := extent{src: src, first: first, last: last}
 	for {
+		if err := s.restoreFresh(ctx, log); err != nil {
+			return nil, err
+		}
 		start := time.Now()
 		store, found, err := vecstore.Open(s.dir, src, opt)
 		if err == nil && store.Appended() > last {
@@ -135,6 +141,16 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 				store.Abandon())
 		}
 		if err == nil {
+			restored, rerr := s.overtake(ctx, store, log)
+			if rerr == nil && !restored {
+				rerr = s.complete(ctx, log, store.Appended())
+			}
+			if rerr != nil {
+				return nil, errors.Join(rerr, store.Abandon())
+			}
+			if restored {
+				continue
+			}
 			s.log.Info().Int("records", found.Records).Int64("bytes", found.Bytes).Int64("torn_bytes", found.Torn).Int("indexes_repaired", found.IndexRepaired).
 				Int("graphs", found.Columns).Int("graphs_rebuilt", found.Rebuilt).
 				Uint64("position", store.Appended()).Dur("took", time.Since(start)).Msg("shard open")
@@ -153,17 +169,9 @@ func (s *shard) openStore(ctx context.Context, opt vecstore.Options) (*vecstore.
 		if !errors.Is(err, vecstore.ErrCorrupt) && !errors.Is(err, vecstore.ErrSource) && !errors.Is(err, vecstore.ErrVersion) {
 			return nil, err
 		}
-		aside, aerr := vecstore.SetAside(s.dir, time.Now())
-		if aerr != nil {
+		s.log.Error().Err(err).Msg("the local files of the shard cannot be used; they are set aside and built again from a snapshot and the log. If this comes again, look at the disk")
+		if aerr := s.setAside(); aerr != nil {
 			return nil, errors.Join(err, aerr)
-		}
-		s.log.Error().Err(err).Str("set_aside_as", aside).Msg("the local files of the shard cannot be used; they are set aside and built again from the log. If this comes again, look at the disk")
-		removed, rerr := vecstore.RemoveAside(s.dir, keepAside)
-		if rerr != nil {
-			s.log.Warn().Err(rerr).Msg("older files that were set aside are still there")
-		}
-		if len(removed) > 0 {
-			s.log.Info().Strs("removed", removed).Msg("files that were set aside earlier are removed")
 		}
 	}
 }

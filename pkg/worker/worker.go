@@ -57,6 +57,7 @@ type Worker struct {
 	filters     *filter.Compiler
 	linking     *vecstore.Linking // threads of all shards; nil where each has its own
 	maps        *vecstore.Maps    // of the row logs of all shards
+	snapshots   *snapshots        // nil where there are none
 
 	placer *placer // nil where shards are not placed
 	drains micro.Service
@@ -103,16 +104,20 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
+	snapshots, err := openSnapshots(ctx, &opt)
 	if err != nil {
 		return nil, err
+	}
+	lock, err := dirlock.Acquire(filepath.Join(opt.Config.Dir, "LOCK"))
+	if err != nil {
+		return nil, errors.Join(err, snapshots.close())
 	}
 	w := &Worker{
 		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
 		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, opening: map[int]string{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
-	w.maps, w.filters = vecstore.NewMaps(opt.Config.Index.MapBytes), filters
+	w.maps, w.filters, w.snapshots = vecstore.NewMaps(opt.Config.Index.MapBytes), filters, snapshots
 	for id := range w.pool.workers {
 		w.utilization = append(w.utilization, opt.Metrics.Utilization(id))
 	}
@@ -283,7 +288,7 @@ func (w *Worker) Close() error {
 	for _, s := range w.held() {
 		errs = append(errs, s.close())
 	}
-	errs = append(errs, w.lock.Release())
+	errs = append(errs, w.snapshots.close(), w.lock.Release())
 	return errors.Join(errs...)
 }
 

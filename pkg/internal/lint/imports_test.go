@@ -15,7 +15,7 @@ func layers() [][]string {
 		{"pkg/api", "pkg/config", "pkg/corpus", "pkg/dirlock", "pkg/event", "pkg/logging", "pkg/metrics", "pkg/placement", "pkg/queue", "pkg/tlsconf", "pkg/version", "streams"},
 		{"pkg/embed", "pkg/hnsw", "pkg/npy", "pkg/vector", "pkg/vfs"},
 		{"pkg/auth", "pkg/bus", "pkg/openapi", "pkg/registry", "pkg/vecstore", "pkg/wire"},
-		{"pkg/filter", "pkg/membership"},
+		{"pkg/filter", "pkg/membership", "pkg/snapshot"},
 		{"pkg/client", "pkg/gateway", "pkg/importer", "pkg/recall", "pkg/rpc", "pkg/session", "pkg/worker"},
 		{"pkg/daemon"},
 		{"pkg/node"},

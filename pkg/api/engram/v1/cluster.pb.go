@@ -812,6 +812,192 @@ func (x *ShardSpacesResponse) GetError() *Error {
 	return nil
 }
 
+// SnapshotRequest is the body of a request on `engram.shard.<n>.snapshot`: one copy takes a snapshot of the shard now.
+type SnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it may take; 0 means 10 minutes.
+	DeadlineMs uint32 `protobuf:"varint,1,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	// How many snapshots of the shard are kept, this one included; 0 means what the worker's configuration says.
+	Keep          uint32 `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRequest) Reset() {
+	*x = SnapshotRequest{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRequest) ProtoMessage() {}
+
+func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SnapshotRequest) GetDeadlineMs() uint32 {
+	if x != nil {
+		return x.DeadlineMs
+	}
+	return 0
+}
+
+func (x *SnapshotRequest) GetKeep() uint32 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+// SnapshotResponse answers a SnapshotRequest.
+type SnapshotResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Worker string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Its name among those of the log, `<position>-<Unix nanoseconds>`; empty when the shard has nothing to be kept.
+	Snapshot string `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Where it is.
+	Store string `protobuf:"bytes,3,opt,name=store,proto3" json:"store,omitempty"`
+	// The sequence of the log through which it has everything.
+	Position uint64 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
+	Records  uint64 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	Bytes    uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What was stored for it; the rest was there already.
+	StoredChunks uint64 `protobuf:"varint,7,opt,name=stored_chunks,json=storedChunks,proto3" json:"stored_chunks,omitempty"`
+	StoredBytes  uint64 `protobuf:"varint,8,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	// True when nothing had happened since that snapshot, and none was taken.
+	Unchanged bool `protobuf:"varint,9,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// Older snapshots that are not kept any more.
+	Removed       []string `protobuf:"bytes,10,rep,name=removed,proto3" json:"removed,omitempty"`
+	TookMs        float64  `protobuf:"fixed64,11,opt,name=took_ms,json=tookMs,proto3" json:"took_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotResponse) Reset() {
+	*x = SnapshotResponse{}
+	mi := &file_engram_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotResponse) ProtoMessage() {}
+
+func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engram_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
+func (*SnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_engram_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SnapshotResponse) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *SnapshotResponse) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *SnapshotResponse) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *SnapshotResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *SnapshotResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *SnapshotResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *SnapshotResponse) GetStoredChunks() uint64 {
+	if x != nil {
+		return x.StoredChunks
+	}
+	return 0
+}
+
+func (x *SnapshotResponse) GetStoredBytes() uint64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *SnapshotResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+func (x *SnapshotResponse) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *SnapshotResponse) GetTookMs() float64 {
+	if x != nil {
+		return x.TookMs
+	}
+	return 0
+}
+
 var File_engram_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_engram_v1_cluster_proto_rawDesc = "" +
@@ -873,7 +1059,24 @@ const file_engram_v1_cluster_proto_rawDesc = "" +
 	"\x05space\x18\x01 \x01(\tR\x05space\"k\n" +
 	"\x13ShardSpacesResponse\x12,\n" +
 	"\x06spaces\x18\x01 \x03(\v2\x14.engram.v1.SpaceInfoR\x06spaces\x12&\n" +
-	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error*\x8b\x01\n" +
+	"\x05error\x18\x02 \x01(\v2\x10.engram.v1.ErrorR\x05error\"F\n" +
+	"\x0fSnapshotRequest\x12\x1f\n" +
+	"\vdeadline_ms\x18\x01 \x01(\rR\n" +
+	"deadlineMs\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\rR\x04keep\"\xc1\x02\n" +
+	"\x10SnapshotResponse\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
+	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12\x14\n" +
+	"\x05store\x18\x03 \x01(\tR\x05store\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\x04R\arecords\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12#\n" +
+	"\rstored_chunks\x18\a \x01(\x04R\fstoredChunks\x12!\n" +
+	"\fstored_bytes\x18\b \x01(\x04R\vstoredBytes\x12\x1c\n" +
+	"\tunchanged\x18\t \x01(\bR\tunchanged\x12\x18\n" +
+	"\aremoved\x18\n" +
+	" \x03(\tR\aremoved\x12\x17\n" +
+	"\atook_ms\x18\v \x01(\x01R\x06tookMs*\x8b\x01\n" +
 	"\tCopyState\x12\x1a\n" +
 	"\x16COPY_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12COPY_STATE_OPENING\x10\x01\x12\x1a\n" +
@@ -894,7 +1097,7 @@ func file_engram_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_engram_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_engram_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_engram_v1_cluster_proto_goTypes = []any{
 	(CopyState)(0),              // 0: engram.v1.CopyState
 	(*Heartbeat)(nil),           // 1: engram.v1.Heartbeat
@@ -907,19 +1110,21 @@ var file_engram_v1_cluster_proto_goTypes = []any{
 	(*Quarantined)(nil),         // 8: engram.v1.Quarantined
 	(*ShardSpacesRequest)(nil),  // 9: engram.v1.ShardSpacesRequest
 	(*ShardSpacesResponse)(nil), // 10: engram.v1.ShardSpacesResponse
-	(*Error)(nil),               // 11: engram.v1.Error
-	(*SpaceInfo)(nil),           // 12: engram.v1.SpaceInfo
+	(*SnapshotRequest)(nil),     // 11: engram.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),    // 12: engram.v1.SnapshotResponse
+	(*Error)(nil),               // 13: engram.v1.Error
+	(*SpaceInfo)(nil),           // 14: engram.v1.SpaceInfo
 }
 var file_engram_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: engram.v1.Heartbeat.shards:type_name -> engram.v1.ShardStatus
 	5,  // 1: engram.v1.ShardStatus.backlogs:type_name -> engram.v1.SpaceBacklog
 	0,  // 2: engram.v1.ShardStatus.state:type_name -> engram.v1.CopyState
-	11, // 3: engram.v1.DrainResponse.error:type_name -> engram.v1.Error
-	11, // 4: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
+	13, // 3: engram.v1.DrainResponse.error:type_name -> engram.v1.Error
+	13, // 4: engram.v1.AwaitResponse.error:type_name -> engram.v1.Error
 	8,  // 5: engram.v1.AwaitResponse.quarantined:type_name -> engram.v1.Quarantined
-	11, // 6: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
-	12, // 7: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
-	11, // 8: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
+	13, // 6: engram.v1.Quarantined.reason:type_name -> engram.v1.Error
+	14, // 7: engram.v1.ShardSpacesResponse.spaces:type_name -> engram.v1.SpaceInfo
+	13, // 8: engram.v1.ShardSpacesResponse.error:type_name -> engram.v1.Error
 	9,  // [9:9] is the sub-list for method output_type
 	9,  // [9:9] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
@@ -940,7 +1145,7 @@ func file_engram_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engram_v1_cluster_proto_rawDesc), len(file_engram_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
