@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 )
 
 // One container of each kind after the other is stopped, ends cleanly within its time, and comes back; what was observed before it, and while
@@ -27,7 +28,9 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for _, service := range []string{"nats-2", "worker-2", "gateway-2", "recall-api-1"} {
 		observe("gateway-2")
+		began := time.Now()
 		compose(t, "stop", service)
+		stopped := time.Since(began)
 		// 137 would be a kill, at the end of stop_grace_period.
 		if c := containers(t)[service]; c.State.Status != "exited" || c.State.ExitCode != 0 {
 			t.Errorf("%s is %s with exit code %d after it was stopped", service, c.State.Status, c.State.ExitCode)
@@ -35,6 +38,7 @@ func TestRollingRestart(t *testing.T) {
 		observe("gateway-1")
 		compose(t, "start", service)
 		d = healthy(t) // with other ports, where Docker chooses them
+		t.Logf("%s stopped within %v, and was back after %v", service, stopped.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	}
 	for _, recall := range services()["recall-api"] {
 		var got answer

@@ -26,7 +26,11 @@ cleanup() {
   if [[ -e $ENGRAM_SECRETS/nats.env ]]; then
     "$compose" down --volumes --timeout 60 || status=1
   fi
-  docker image rm "$ENGRAM_IMAGE" "$NATS_IMAGE" >/dev/null 2>&1 || true
+  for image in "$ENGRAM_IMAGE" "$NATS_IMAGE"; do
+    if docker image inspect "$image" >/dev/null 2>&1; then
+      docker image rm "$image" >/dev/null || status=1
+    fi
+  done
   rm -rf "$scratch"
   exit "$status"
 }
