@@ -85,6 +85,9 @@ func (r *Router) entry(ctx context.Context, space string) (*registry.Entry, *wir
 // route checks a request and prepares it for its shard. Only a recall by text changes on the way: it gets its embedding.
 func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, body []byte) (*routed, *wire.Error) {
 	e, err := r.entry(ctx, space)
+	if err != nil && err.Code == wire.CodeUnknownSpace && atLeast(verb, f, body) != "" {
+		e, err = r.awaitEntry(ctx, space)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +122,44 @@ func (r *Router) route(ctx context.Context, verb, space string, f wire.Format, b
 		err = wire.Errorf(wire.CodeInvalidSpace, "space", "the body says space %q, the request space %q", named, space)
 	}
 	return q, err
+}
+
+// newsTime is how long a definition may be on its way here.
+const newsTime = 2 * time.Second
+
+// awaitEntry is entry for a space that somebody has a position of: it is there, or was, though a server of the cluster may not have
+// heard of it yet.
+func (r *Router) awaitEntry(ctx context.Context, space string) (e *registry.Entry, err *wire.Error) {
+	ctx, cancel := context.WithTimeout(ctx, newsTime)
+	defer cancel()
+	look := time.NewTicker(newsTime / 40)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, wire.UnknownSpace(space)
+		case <-look.C:
+		}
+		if e, err = r.entry(ctx, space); err == nil || err.Code != wire.CodeUnknownSpace && ctx.Err() == nil {
+			return e, err
+		}
+	}
+}
+
+// atLeast returns the position that a request waits for, empty for none; of one that cannot be read nobody needs to know.
+func atLeast(verb string, f wire.Format, body []byte) string {
+	switch verb {
+	case bus.VerbRecall:
+		req, _ := wire.DecodeRecall(f, body)
+		return req.GetAtLeast()
+	case bus.VerbGet:
+		req, _ := wire.DecodeGet(f, body)
+		return req.GetAtLeast()
+	case bus.VerbList:
+		req, _ := wire.DecodeList(f, body)
+		return req.GetAtLeast()
+	}
+	return ""
 }
 
 // embed replaces the text of a recall by its embedding.
