@@ -162,10 +162,37 @@ func (p Program[C]) serve(ctx context.Context, cfg C, common Config, addr string
 		}
 		event = event.Str("http", s.Addr())
 	}
-	event.Msg("ready")
+	if awaitReady(ctx, part.Ready, log) {
+		event.Msg("ready")
+	}
 	<-ctx.Done()
 	log.Info().Msg("stopping")
 	return nil
+}
+
+// notReadyAfter is when a start that takes long is explained, and again each time it has taken ten times as long.
+const notReadyAfter = 3 * time.Second
+
+// awaitReady returns once the part can do its work, or false when ctx ends before.
+func awaitReady(ctx context.Context, ready func() error, log zerolog.Logger) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	began, explain := time.Now(), notReadyAfter
+	for {
+		err := ready()
+		if err == nil {
+			return true
+		}
+		if time.Since(began) > explain {
+			log.Info().Err(err).Msg("started, and not ready yet")
+			explain *= 10
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 func withTimeout(stop func(context.Context) error) error {
