@@ -12,7 +12,7 @@ import (
 // A worker's disk is full to the last byte for a while.
 func TestWorkerDiskFull(t *testing.T) {
 	(&fault{name: "a worker's disk full", inject: func(ctx context.Context, s *scene) (since time.Time, err error) {
-		if err := s.Fill(ctx, "worker-3", 0); err != nil {
+		if err := s.Fill(ctx, "worker-3"); err != nil {
 			return since, err
 		}
 		err = pause(ctx, last(15*time.Second, 2*time.Minute))
@@ -25,10 +25,10 @@ func TestWorkerDiskFull(t *testing.T) {
 }
 
 // The disk of a NATS server is full to the last byte for a while. Its store stays failed until it is restarted, which is what
-// docs/operating/runbook.md says to do.
+// docs/RELIABILITY.md says to do.
 func TestNATSDiskFull(t *testing.T) {
 	(&fault{name: "a NATS server's disk full", inject: func(ctx context.Context, s *scene) (since time.Time, err error) {
-		if err := s.Fill(ctx, "nats-3", 0); err != nil {
+		if err := s.Fill(ctx, "nats-3"); err != nil {
 			return since, err
 		}
 		err = pause(ctx, last(15*time.Second, 2*time.Minute))

@@ -85,6 +85,7 @@ func newScene(ctx context.Context, t *testing.T, start uint64, prefix string) *s
 	if s.ledger, err = history.Create(filepath.Join(rig.dir, fmt.Sprintf("%s-%d.ledger", t.Name(), start))); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.mend)
 	end, err := rig.endpoints()
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +100,29 @@ func newScene(ctx context.Context, t *testing.T, start uint64, prefix string) *s
 		t.Fatal(err)
 	}
 	return s
+}
+
+// mend undoes what a test that failed in the middle of its fault has left to the next one.
+func (s *scene) mend() {
+	if !s.t.Failed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	for _, name := range []string{"nats-3", "worker-3"} {
+		if err := s.Empty(ctx, name); err != nil {
+			s.t.Error(err)
+		}
+	}
+	if err := s.Start(ctx, all...); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.Heal(ctx, all...); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.Healthy(ctx, 2*time.Minute, all...); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // work lets the clients work for a while.
