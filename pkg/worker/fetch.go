@@ -22,6 +22,7 @@ func (s *shard) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.quiet.broke(time.Now())
 		s.log.Warn().Err(err).Msg("following the log again")
 		if !sleep(ctx, 200*time.Millisecond) {
 			return
@@ -53,6 +54,10 @@ func (s *shard) consume(ctx context.Context) error {
 		return err
 	}
 	s.w.consuming(s.number, consumer)
+	if err := s.expect(ctx); err != nil {
+		return err
+	}
+	s.quiet.over()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -69,11 +74,16 @@ func (s *shard) consume(ctx context.Context) error {
 	},
 		// What is on its way is bounded in bytes, too: an event may have a megabyte.
 		jetstream.PullMaxMessagesWithBytesLimit(2*s.w.Config.MaxBatch, maxPulled),
-		// A server that is busy with its disk for seconds is not one that has forgotten the consumer.
-		jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(5*time.Second),
+		jetstream.PullExpiry(30*time.Second), jetstream.PullHeartbeat(pullHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			if errors.Is(err, jetstream.ErrNoHeartbeat) && s.w.Conn.IsConnected() {
-				s.log.Warn().Msg("the log's server is silent")
+			if errors.Is(err, jetstream.ErrNoHeartbeat) {
+				silent := s.quiet.missed(time.Now())
+				if silent < longSilence {
+					return
+				}
+				if s.w.Conn.IsConnected() {
+					s.log.Warn().Dur("for", silent).Msg("the log's server is silent")
+				}
 			}
 			if fatal(err) {
 				select {

@@ -34,6 +34,7 @@ type shard struct {
 	store atomic.Pointer[vecstore.Shard]
 	mark  *watermark
 	clock *clock
+	quiet silence
 	lanes *queue.Lanes[*task]
 
 	// routing is held by the index worker that moves tasks from the lanes to mailboxes, and guards mailboxes and turns.
@@ -274,7 +275,7 @@ func (s *shard) progressed() {
 }
 
 // staleness is the age of the oldest event that is not searchable yet, 0 when there is none. Without a connection to
-// the log nobody can know of newer ones, so the time since then counts.
+// the log, and while its server is silent, nobody can know of newer ones, so the time since then counts.
 func (s *shard) staleness(now time.Time) time.Duration {
 	var age time.Duration
 	if oldest := s.mark.read().oldest; !oldest.IsZero() {
@@ -283,7 +284,7 @@ func (s *shard) staleness(now time.Time) time.Duration {
 	if lost := s.w.lostAt.Load(); lost != 0 {
 		age = max(age, now.Sub(time.Unix(0, lost)))
 	}
-	return age
+	return max(age, s.quiet.age(now))
 }
 
 // rebuild replaces the store by the view of the stream that is there now. Nothing is outstanding.

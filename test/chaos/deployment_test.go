@@ -56,7 +56,7 @@ type deployment struct {
 func newDeployment(dir string) *deployment {
 	d := &deployment{Cluster: cluster.Open(project), dir: dir}
 	d.env = append(os.Environ(), "CHAOS_DIR="+dir, "ENGRAM_SECRETS="+filepath.Join(dir, "secrets"),
-		"ENGRAM_IMAGE=engram:chaos", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
+		"ENGRAM_IMAGE=engram:chaos", "NATS_IMAGE=engram-nats:chaos", "HEALTH_INTERVAL=2s", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
 	for name, port := range ports {
 		d.env = append(d.env, fmt.Sprintf("%s=%d", name, port))
 	}
@@ -86,10 +86,10 @@ func deploy(ctx context.Context) (d *deployment, err error) {
 			err = errors.Join(err, d.end(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := d.script(ctx, "deployments/docker/local.sh"); err != nil {
+	if err := d.script(ctx, nil, "deployments/docker/local.sh"); err != nil {
 		return d, err
 	}
-	if err := d.script(ctx, "deployments/docker/secrets.sh"); err != nil {
+	if err := d.script(ctx, nil, "deployments/docker/secrets.sh"); err != nil {
 		return d, err
 	}
 	if err := d.accounts(); err != nil {
@@ -101,11 +101,11 @@ func deploy(ctx context.Context) (d *deployment, err error) {
 		}
 	}
 	// What an earlier run left behind would be taken for this one's.
-	if err := d.compose(ctx, "down", "--volumes", "--timeout", "1"); err != nil {
+	if err := d.compose(ctx, nil, "down", "--volumes", "--timeout", "1"); err != nil {
 		return d, err
 	}
-	d.defers(func(ctx context.Context) error { return d.compose(ctx, "down", "--volumes", "--timeout", "1") })
-	if err := d.compose(ctx, "up", "--detach", "--no-build"); err != nil {
+	d.defers(func(ctx context.Context) error { return d.compose(ctx, nil, "down", "--volumes", "--timeout", "1") })
+	if err := d.compose(ctx, nil, "up", "--detach", "--no-build"); err != nil {
 		return d, err
 	}
 	if err := d.Healthy(ctx, 2*time.Minute, all...); err != nil {
@@ -128,22 +128,22 @@ func (d *deployment) end(ctx context.Context) (err error) {
 	return err
 }
 
-// script runs a program of the repository, from its top.
-func (d *deployment) script(ctx context.Context, path string, args ...string) error {
+// script runs a program of the repository, from its top, with more of an environment.
+func (d *deployment) script(ctx context.Context, env []string, path string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "./"+path, args...)
-	cmd.Dir, cmd.Env = *root, d.env
+	cmd.Dir, cmd.Env = *root, append(slices.Clone(d.env), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", path, strings.Join(args, " "), err, out)
 	}
 	return nil
 }
 
-func (d *deployment) compose(ctx context.Context, args ...string) error {
+func (d *deployment) compose(ctx context.Context, env []string, args ...string) error {
 	override, err := filepath.Abs("override.yml")
 	if err != nil {
 		return err
 	}
-	return d.script(ctx, "deployments/docker/compose.sh", append([]string{"-p", project, "-f", "docker-compose.yml", "-f", override}, args...)...)
+	return d.script(ctx, env, "deployments/docker/compose.sh", append([]string{"-p", project, "-f", "docker-compose.yml", "-f", override}, args...)...)
 }
 
 // accounts gives the account of Engram one more user, who may do everything in it.

@@ -67,32 +67,81 @@ const (
 	after  = 3 * time.Second // of clients at work once all is well
 )
 
-// run has clients at work while a fault happens, waits until all is well, and checks what the clients were told.
-func (f *fault) run(t *testing.T) {
+// seedOr is the seed of the command line, or one from the clock.
+func seedOr(t *testing.T) uint64 {
 	start := *seed
 	if start == 0 {
 		start = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", start)
-	ctx, cancel := context.WithTimeout(t.Context(), last(6*time.Minute, 30*time.Minute))
-	defer cancel()
+	return start
+}
+
+// newScene has clients with spaces of their own, which do not work yet.
+func newScene(ctx context.Context, t *testing.T, start uint64, prefix string) *scene {
+	t.Helper()
 	s := &scene{deployment: rig, t: t, random: rand.New(rand.NewPCG(start, 0)), dir: t.TempDir()}
 	var err error
-	path := filepath.Join(s.dir, "ledger")
-	if s.ledger, err = history.Create(path); err != nil {
+	if s.ledger, err = history.Create(filepath.Join(rig.dir, fmt.Sprintf("%s-%d.ledger", t.Name(), start))); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.mend)
 	end, err := rig.endpoints()
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The number keeps apart what two runs on one deployment write.
 	cfg := load.Config{
 		Seed: start, Shards: shards, Spaces: 40, Large: 2, Writers: 8, Readers: 6, Pause: 30 * time.Millisecond,
-		Prefix: strings.ToLower(strings.TrimPrefix(t.Name(), "Test")) + "-",
+		Prefix: fmt.Sprintf("%s%x-", prefix, uint32(time.Now().Unix())),
 	}
 	if s.load, err = load.New(ctx, cfg, end, s.ledger); err != nil {
+		s.logs()
 		t.Fatal(err)
 	}
+	return s
+}
+
+// mend undoes what a test that failed in the middle of its fault has left to the next one.
+func (s *scene) mend() {
+	if !s.t.Failed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	for _, name := range []string{"nats-3", "worker-3"} {
+		if err := s.Empty(ctx, name); err != nil {
+			s.t.Error(err)
+		}
+	}
+	if err := s.Start(ctx, all...); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.Heal(ctx, all...); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.Healthy(ctx, 2*time.Minute, all...); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// work lets the clients work for a while.
+func (s *scene) work(ctx context.Context, d time.Duration) {
+	s.t.Helper()
+	working, stop := context.WithTimeout(ctx, d)
+	defer stop()
+	s.load.Run(working)
+	if ctx.Err() != nil {
+		s.t.Fatal(ctx.Err())
+	}
+}
+
+// run has clients at work while a fault happens, waits until all is well, and checks what the clients were told.
+func (f *fault) run(t *testing.T) {
+	start := seedOr(t)
+	ctx, cancel := context.WithTimeout(t.Context(), last(6*time.Minute, 30*time.Minute))
+	defer cancel()
+	s := newScene(ctx, t, start, strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))+"-")
 	since, took := s.happen(ctx, f)
 	if err := s.load.Verify(ctx, 2); err != nil {
 		s.logs()

@@ -105,7 +105,7 @@ func Possible(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := run(ctx, "docker", "version", "--format", "{{.Server.Version}}"); err != nil {
-		return fmt.Errorf("Docker Engine does not answer: %w", err)
+		return fmt.Errorf("asking Docker Engine: %w", err)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("only root can reach into the network of a container")

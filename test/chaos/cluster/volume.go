@@ -76,9 +76,9 @@ func (c *Cluster) Restore(ctx context.Context, service, from string) error {
 // filler is the file that takes all of a disk.
 const filler = "filler"
 
-// Fill takes what is free of a volume's file system but for so many bytes. The volume must have one of its own, of less than
-// 4 GiB: else this machine's disk would be filled.
-func (c *Cluster) Fill(ctx context.Context, service string, free int64) error {
+// Fill takes all that is free of a volume's file system. The volume must have one of its own, of less than 4 GiB: else this machine's
+// disk would be filled.
+func (c *Cluster) Fill(ctx context.Context, service string) (err error) {
 	dir, err := c.Volume(ctx, service)
 	if err != nil {
 		return err
@@ -87,18 +87,29 @@ func (c *Cluster) Fill(ctx context.Context, service string, free int64) error {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("asking how much %s has: %w", dir, err)
 	}
-	if int64(st.Bsize)*int64(st.Blocks) > 4<<30 {
-		return fmt.Errorf("%s is on a file system of %d bytes, which is not the volume's own; it is not filled", dir, int64(st.Bsize)*int64(st.Blocks))
+	if size := int64(st.Bsize) * int64(st.Blocks); size > 4<<30 {
+		return fmt.Errorf("%s is on a file system of %d bytes, which is not the volume's own; it is not filled", dir, size)
 	}
-	_, err = run(ctx, "fallocate", "--length", fmt.Sprint(max(int64(st.Bsize)*int64(st.Bfree)-free, 1)), filepath.Join(dir, filler))
-	return err
+	f, err := os.Create(filepath.Join(dir, filler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for block := make([]byte, 1<<20); len(block) > 0; {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			block = block[:len(block)/2] // what is left has no room for a whole one
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Empty gives the disk back that Fill took.
+// Empty gives the disk back that Fill took, if it did.
 func (c *Cluster) Empty(ctx context.Context, service string) error {
 	dir, err := c.Volume(ctx, service)
 	if err != nil {
 		return err
 	}
-	return os.Remove(filepath.Join(dir, filler))
+	return os.RemoveAll(filepath.Join(dir, filler))
 }

@@ -17,9 +17,9 @@ import (
 const verifyWithin = 30 * time.Second
 
 // Verify reads everything back at the highest position that anybody has seen, so often: each id, the list of each space, and the
-// newest versions by their vectors. Several rounds reach several copies of a shard. The answers are in the ledger; the error is
+// newest versions by their vectors, but for some shards. Several rounds reach several copies of a shard. The answers are in the ledger; the error is
 // that of a read that had no answer.
-func (l *Load) Verify(ctx context.Context, rounds int) error {
+func (l *Load) Verify(ctx context.Context, rounds int, without ...int) error {
 	all := slices.Clone(l.spaces)
 	for n, s := range l.shards {
 		probed := &space{name: s.probed, shard: n}
@@ -28,6 +28,7 @@ func (l *Load) Verify(ctx context.Context, rounds int) error {
 		}
 		all = append(all, probed)
 	}
+	all = slices.DeleteFunc(all, func(s *space) bool { return slices.Contains(without, s.shard) })
 	for round := range rounds {
 		group, _ := errgroup.WithContext(ctx)
 		group.SetLimit(4)
@@ -93,4 +94,29 @@ func (r *reader) list(s *space) error {
 			}
 		}
 	})
+}
+
+// Remaining is how many of the ids of a shard's spaces are still found, by reads that wait for nothing.
+func (l *Load) Remaining(ctx context.Context, shard int) (n int, err error) {
+	for _, s := range l.spaces {
+		if s.shard != shard {
+			continue
+		}
+		s.mu.Lock()
+		ids := slices.Clone(s.ids)
+		s.mu.Unlock()
+		for part := range slices.Chunk(ids, 200) {
+			_, err := attempt(ctx, l.ways.nats, 0, verifyWithin, readTry, func(ctx context.Context, c caller) error {
+				resp, err := c.Get(ctx, s.name, &api.GetRequest{Ids: part, Include: []string{"none"}})
+				if err == nil {
+					n += len(resp.GetObservations())
+				}
+				return err
+			})
+			if err != nil {
+				return n, fmt.Errorf("asking for what is left of %s: %w", s.name, err)
+			}
+		}
+	}
+	return n, nil
 }
