@@ -82,17 +82,30 @@ func Ask(ctx context.Context, nc *nats.Conn, m *nats.Msg, how Asking) (*nats.Msg
 			if ctx.Err() != nil {
 				continue // said above
 			}
+			if asked > 0 && refused(r) {
+				last = r
+				continue // another one was asked as well, and may do it
+			}
 			if !passing(r, time.Since(began), how.Patience) {
 				return r.msg, r.err
 			}
 			last = r
-			if asked > 0 {
-				continue // another one was asked meanwhile
-			}
 			hedge.Reset(askPause)
 			wait = how.Hedge / 2
 		}
 	}
+}
+
+// refused tells whether a reply is no answer, but says that there is none here or now.
+func refused(r reply) bool {
+	if r.err != nil {
+		return errors.Is(r.err, nats.ErrNoResponders)
+	}
+	switch r.msg.Header.Get(micro.ErrorCodeHeader) {
+	case crowded, unavailable, late:
+		return true
+	}
+	return false
 }
 
 // passing tells whether a reply is a refusal that may pass when it is tried again.
@@ -103,5 +116,9 @@ func passing(r reply, after, patience time.Duration) bool {
 	return r.msg.Header.Get(micro.ErrorCodeHeader) == unavailable && after < patience
 }
 
-// unavailable is the code of wire.CodeUnavailable in the headers of an answer.
-var unavailable = strconv.Itoa(http.StatusServiceUnavailable)
+// The codes of wire.CodeBackpressure, CodeUnavailable and CodeDeadline in the headers of an answer.
+var (
+	crowded     = strconv.Itoa(http.StatusTooManyRequests)
+	unavailable = strconv.Itoa(http.StatusServiceUnavailable)
+	late        = strconv.Itoa(http.StatusGatewayTimeout)
+)

@@ -14,6 +14,7 @@ import (
 type Follower struct {
 	kv     jetstream.KeyValue
 	apply  func(jetstream.KeyValueEntry)
+	anew   chan struct{} // one token: the bucket is to be read again
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -26,7 +27,7 @@ func FollowBucket(ctx context.Context, js jetstream.JetStream, bucket string, ap
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", bucket, err)
 	}
-	f := &Follower{kv: kv, apply: apply}
+	f := &Follower{kv: kv, apply: apply, anew: make(chan struct{}, 1)}
 	// Listening begins before the first watch, so that no reconnection is missed.
 	connected := js.Conn().StatusChanged(nats.CONNECTED)
 	watcher, err := f.watch(ctx)
@@ -96,6 +97,8 @@ func (f *Follower) follow(ctx context.Context, watcher jetstream.KeyWatcher, con
 				connected = nil
 				continue
 			}
+			f.Again()
+		case <-f.anew:
 			if again := f.again(ctx); again != nil {
 				stopWatcher(watcher)
 				watcher, updates = again, again.Updates()
@@ -126,6 +129,14 @@ const (
 	watchTimeout = 5 * time.Second
 	watchPause   = 200 * time.Millisecond
 )
+
+// Again has the bucket watched anew, and all that it holds applied again, as after a lost connection.
+func (f *Follower) Again() {
+	select {
+	case f.anew <- struct{}{}:
+	default:
+	}
+}
 
 // Close stops following the bucket, and waits for that.
 func (f *Follower) Close() {

@@ -45,8 +45,10 @@ type Group struct {
 	self     Member
 	others   map[string]*other
 	previous Member    // what an earlier process of this name had said last
-	echo     time.Time // when what this member has written was last seen in the bucket
-	steady   time.Time // since when this has been so without a pause
+	wrote    uint64    // revision of what this member has last seen of its own
+	echo     time.Time // when that was
+	steady   time.Time // since when there has been no pause in it
+	asked    time.Time // when the bucket was last read anew for want of it
 	usurper  Member
 	refused  error // of the last write
 
@@ -57,8 +59,9 @@ type Group struct {
 // other is another member.
 type other struct {
 	Member
-	heard time.Time
-	gone  time.Time // zero while it lives
+	revision uint64 // of its last word: an older one is given again where the bucket is read anew
+	heard    time.Time
+	gone     time.Time // zero while it lives
 }
 
 // Join reads who is there and makes this worker a member until Leave. ctx bounds the start alone.
@@ -136,12 +139,15 @@ func (g *Group) View() View {
 			v.Living[name] = o.Member
 		case now.Sub(o.gone) < g.opt.Grace:
 			v.Gone[name] = o.Member
-		default:
+		case now.Sub(o.gone) > forgetAfter:
 			delete(g.others, name)
 		}
 	}
 	return v
 }
+
+// forgetAfter is longer than the bucket keeps the word of a member that is gone.
+const forgetAfter = time.Minute
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -156,9 +162,16 @@ func (g *Group) apply(e jetstream.KeyValueEntry) {
 	defer g.mu.Unlock()
 	defer token(g.changed)
 	now := time.Now()
+	known := g.others[e.Key()]
+	if known != nil && e.Revision() <= known.revision {
+		return
+	}
 	if e.Operation() != jetstream.KeyValuePut {
-		if o := g.others[e.Key()]; o != nil && o.gone.IsZero() {
-			o.gone = now
+		if known != nil {
+			known.revision = e.Revision()
+			if known.gone.IsZero() {
+				known.gone = now
+			}
 		}
 		return
 	}
@@ -166,19 +179,33 @@ func (g *Group) apply(e jetstream.KeyValueEntry) {
 	if json.Unmarshal(e.Value(), &m) != nil || m.Name != e.Key() || m.Epoch != g.self.Epoch {
 		return // of another version, or a set of logs that is no more
 	}
+	if m.First == 0 {
+		m.First = e.Revision()
+	}
 	switch {
 	case m.Name != g.self.Name:
-		g.others[m.Name] = &other{Member: m, heard: now}
+		g.others[m.Name] = &other{Member: m, revision: e.Revision(), heard: now}
 	case m.Instance == g.self.Instance:
-		if now.Sub(g.echo) > g.opt.Silence/2 {
-			g.steady = now
-		}
-		g.echo = now
-	case m.Started.After(g.self.Started):
-		g.usurper = m
-	case g.previous.Name == "":
+		g.echoed(e.Revision(), now)
+	case g.self.First == 0:
 		g.previous = m
+	case m.First > g.self.First:
+		g.usurper = m
 	}
+}
+
+// echoed notes that this member's own word was seen; mu is held.
+func (g *Group) echoed(revision uint64, now time.Time) {
+	if revision < g.wrote {
+		// The bucket is another one, and begins to count anew.
+		for _, o := range g.others {
+			o.revision = 0
+		}
+	}
+	if now.Sub(g.echo) > g.opt.Silence/2 {
+		g.steady = now
+	}
+	g.wrote, g.echo = revision, now
 }
 
 // run writes this member's word every interval, and earlier when it has changed.
@@ -191,6 +218,7 @@ func (g *Group) run(ctx context.Context) {
 			return
 		case <-tick.C:
 			token(g.changed) // silence is a change, too
+			g.listen(time.Now())
 		case <-g.soon:
 		}
 		if g.Err() != nil {
@@ -200,6 +228,20 @@ func (g *Group) run(ctx context.Context) {
 		err := g.announce(try)
 		cancel()
 		g.note(ctx, err)
+	}
+}
+
+// listen reads the bucket anew where this member's own word has not been seen for a while: the server that watched the bucket for it
+// may be gone, which the library finds out late.
+func (g *Group) listen(now time.Time) {
+	g.mu.Lock()
+	deaf := now.Sub(later(g.echo, g.asked)) > g.opt.Silence/3
+	if deaf {
+		g.asked = now
+	}
+	g.mu.Unlock()
+	if deaf {
+		g.follower.Again()
 	}
 }
 
@@ -226,11 +268,20 @@ func (g *Group) announce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encoding what worker %q says of itself: %w", name, err)
 	}
-	if _, err := g.follower.KV().Put(ctx, name, b); err != nil {
+	revision, err := g.follower.KV().Put(ctx, name, b)
+	if err != nil {
 		return fmt.Errorf("writing what worker %q says of itself to the bucket %s: %w", name, bus.MembersBucket, err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.self.First == 0 {
+		g.self.First = revision
 	}
 	return nil
 }
+
+// Interval is the time between two words of a member.
+func (g *Group) Interval() time.Duration { return g.opt.Interval }
 
 // Leave says that this member is gone, and ends. ctx bounds the saying; others find out by its silence otherwise.
 func (g *Group) Leave(ctx context.Context) error {

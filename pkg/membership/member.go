@@ -15,6 +15,9 @@ type Member struct {
 	Epoch    string    `json:"epoch"`
 	Version  string    `json:"version,omitempty"`
 	Started  time.Time `json:"started"`
+	// First is the revision of the bucket at which the instance said something first, 0 in what it says first: of two with one name the
+	// later one stays. Clocks of machines are not asked for it.
+	First uint64 `json:"first,omitempty"`
 	// Draining says that it gives up its shards, until it is told otherwise; Stopping that its process is about to end.
 	Draining bool `json:"draining,omitempty"`
 	Stopping bool `json:"stopping,omitempty"`
@@ -28,7 +31,6 @@ type Member struct {
 func (m Member) Serves(shard int) bool { return slices.Contains(m.Serving, shard) }
 
 func (m Member) equal(other Member) bool {
-	m.Started, other.Started = time.Time{}, time.Time{} // as read back
 	return m.Name == other.Name && m.Instance == other.Instance && m.Draining == other.Draining && m.Stopping == other.Stopping &&
 		slices.Equal(m.Serving, other.Serving)
 }

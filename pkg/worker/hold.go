@@ -50,17 +50,34 @@ func (s *shard) follows() {
 	s.running.Go(func() { s.takeSnapshots(s.ctx) })
 }
 
-// answer begins to answer recalls.
+// answer begins to answer recalls, or goes on with it.
 func (s *shard) answer() error {
-	v, err := s.serve()
-	if err != nil {
-		return err
+	if s.serving.Load() == nil {
+		v, err := s.serve()
+		if err != nil {
+			return err
+		}
+		s.serving.Store(v)
 	}
-	s.serving.Store(v)
+	s.doubt.Store(false)
 	s.state.Store(int32(api.CopyState_COPY_STATE_SERVING))
 	s.metrics.Serving.Set(1)
 	s.w.announce()
 	return nil
+}
+
+// answers tells whether it does.
+func (s *shard) answers() bool { return s.serving.Load() != nil && !s.doubt.Load() }
+
+// suspect has a copy answer no reads until the placer has found that it is fresh, and lets others know.
+func (s *shard) suspect(state api.CopyState) {
+	if s.w.placer == nil {
+		return // nobody else has the shard, or nobody here finds out
+	}
+	s.doubt.Store(true)
+	s.state.Store(int32(state))
+	s.metrics.Serving.Set(0)
+	s.w.announce()
 }
 
 // silence ends that: requests that have come are answered.
@@ -81,14 +98,16 @@ func (w *Worker) announce() {
 	if w.Group == nil {
 		return
 	}
-	var serving []int
-	for _, s := range w.held() {
-		if s.serving.Load() != nil {
-			serving = append(serving, s.number)
+	w.Group.Update(func(m *membership.Member) {
+		// Read in here, so that of two calls the later one has the later state.
+		m.Serving = nil
+		for _, s := range w.held() {
+			if s.answers() && !s.leaving.Load() {
+				m.Serving = append(m.Serving, s.number)
+			}
 		}
-	}
-	slices.Sort(serving)
-	w.Group.Update(func(m *membership.Member) { m.Serving = serving })
+		slices.Sort(m.Serving)
+	})
 }
 
 // leave tells the other workers that this one is gone.
@@ -128,6 +147,9 @@ func (w *Worker) release(s *shard) error {
 	delete(w.polled, s.number)
 	w.mu.Unlock()
 	errs = append(errs, s.close())
+	if w.Group.Err() != nil {
+		return errors.Join(errs...) // the consumer is that of the worker that has the name now
+	}
 	ctx, cancel := context.WithTimeout(w.ctx, leaveTimeout)
 	defer cancel()
 	// One that stays goes by itself after a day, and shows a lag until then.

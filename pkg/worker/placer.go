@@ -28,9 +28,11 @@ type placer struct {
 	tasks   sync.WaitGroup
 	opened  chan opened
 	closed  chan int
-	tries   map[int]*try      // of shards that are being opened, or cannot be
-	closing map[int]bool      // shards that are being given up
-	joining map[int]time.Time // since when shards are about to answer
+	joined  chan joined
+	tries   map[int]*try // of shards that are being opened, or cannot be
+	closing map[int]bool // shards that are being given up
+	joining map[int]*joining
+	before  map[int]bool // shards that the process before this one answered for a moment ago
 	started time.Time
 	alone   bool // nobody else was there at the start
 	usurped bool
@@ -47,6 +49,18 @@ type try struct {
 	next    time.Time
 }
 
+// joining is a shard that is about to answer.
+type joining struct {
+	since   time.Time
+	reading bool // it applies what the log holds
+}
+
+type joined struct {
+	shard *shard
+	of    *joining
+	err   error
+}
+
 type opened struct {
 	shard int
 	err   error
@@ -61,15 +75,17 @@ const (
 	maxOpening = 4
 	// sweepEvery is the time between two looks for files that nobody needs.
 	sweepEvery = time.Minute
-	// joinLimit is for how long a copy that was fresh tries to reach the end of the log.
-	joinLimit = 10 * time.Second
 )
 
 func newPlacer(w *Worker) *placer {
 	p := &placer{
 		w: w, group: w.Group, opened: make(chan opened, w.Topology.Shards), closed: make(chan int, w.Topology.Shards),
-		tries: map[int]*try{}, closing: map[int]bool{}, joining: map[int]time.Time{}, started: time.Now(), swept: time.Now(),
+		tries: map[int]*try{}, closing: map[int]bool{}, joining: map[int]*joining{}, before: map[int]bool{},
+		joined: make(chan joined, w.Topology.Shards), started: time.Now(), swept: time.Now(),
 		behind: "the shards are being placed",
+	}
+	for _, shard := range w.Group.Previous().Serving {
+		p.before[shard] = true
 	}
 	view := w.Group.View()
 	p.alone = len(view.Living) == 1 && w.Group.Previous().Name == ""
@@ -93,6 +109,8 @@ func (p *placer) run() {
 			p.finish(o)
 		case shard := <-p.closed:
 			delete(p.closing, shard)
+		case j := <-p.joined:
+			p.reached(j)
 		}
 		now := time.Now()
 		p.step(now)
@@ -143,11 +161,11 @@ func (p *placer) handOver(ctx context.Context) {
 	for {
 		view, left := p.group.View(), []int{}
 		for _, s := range p.w.held() {
-			if s.serving.Load() != nil && !p.elsewhere(view, s.number) {
+			if s.answers() && !p.elsewhere(view, s.number) {
 				left = append(left, s.number)
 			}
 		}
-		if len(left) == 0 || len(p.takers(view)) == 0 || p.group.Err() != nil || !view.Steady {
+		if len(left) == 0 || len(p.takers(view)) == 0 || p.group.Err() != nil || !p.w.Conn.IsConnected() {
 			return
 		}
 		select {
@@ -206,19 +224,23 @@ func (p *placer) step(now time.Time) {
 		rank := slices.Index(plan[shard], p.w.Config.Name)
 		switch {
 		case p.closing[shard]:
-		case s == nil && rank >= 0 && view.Steady:
-			p.begin(shard, now, copyOf(rank, plan[shard]))
+		case p.opens(shard):
 			behind = append(behind, fmt.Sprintf("shard %d is being opened", shard))
+		case s == nil && rank >= 0:
+			if view.Steady {
+				p.begin(shard, now, copyOf(rank, plan[shard]))
+			}
+			behind = append(behind, fmt.Sprintf("shard %d is not open yet", shard))
 		case s == nil:
 			p.forget(shard)
 		case rank >= 0:
 			s.because(copyOf(rank, plan[shard]))
 			p.advance(s, view, now)
-			if s.serving.Load() == nil {
+			if !s.answers() {
 				behind = append(behind, fmt.Sprintf("shard %d is catching up", shard))
 			}
 		case view.Steady && served(view, shard, plan[shard]):
-			p.giveUp(s)
+			p.giveUp(s, false)
 		default:
 			s.because("kept until " + strings.Join(missing(view, shard, plan[shard]), " and ") + " can answer")
 			p.advance(s, view, now)
@@ -235,6 +257,9 @@ func copyOf(rank int, workers []string) string {
 	}
 	return fmt.Sprintf("copy %d of %d placed here", rank+1, len(workers))
 }
+
+// opens tells whether a shard is being opened.
+func (p *placer) opens(shard int) bool { return p.tries[shard] != nil && p.tries[shard].running }
 
 // begin opens a shard, if it is not being opened and its last try was long enough ago.
 func (p *placer) begin(shard int, now time.Time, reason string) {
@@ -293,16 +318,37 @@ func (p *placer) forget(shard int) {
 }
 
 // giveUp gives up a shard in the background.
-func (p *placer) giveUp(s *shard) {
+func (p *placer) giveUp(s *shard, sure bool) {
 	p.closing[s.number] = true
 	delete(p.joining, s.number)
-	p.w.Logger.Info().Int("shard", s.number).Msg("others answer for the shard, which is given up")
+	delete(p.before, s.number)
 	p.tasks.Go(func() {
+		defer func() { p.closed <- s.number }()
+		if !sure && !p.certain(s) {
+			return
+		}
+		p.w.Logger.Info().Int("shard", s.number).Msg("the shard is given up, which others answer for")
 		if err := p.w.release(s); err != nil {
 			p.w.Logger.Error().Err(err).Int("shard", s.number).Msg("giving up a shard")
 		}
-		p.closed <- s.number
 	})
+}
+
+// certain tells the others that a shard is given up, while it is still answered for, and looks again when they must have heard it: two
+// that each rely on the other would both give it up.
+func (p *placer) certain(s *shard) bool {
+	s.leaving.Store(true)
+	p.w.announce()
+	if sleep(p.ctx, p.group.Interval()*3/2) {
+		view := p.group.View()
+		workers := plan(view, p.w.Topology.Shards, p.w.Config.Placement.Copies)[s.number]
+		if view.Steady && !slices.Contains(workers, p.w.Config.Name) && served(view, s.number, workers) {
+			return true
+		}
+	}
+	s.leaving.Store(false)
+	p.w.announce()
+	return false
 }
 
 // yield gives up everything to the process that has taken this worker's name, and whose consumers and heartbeats these are now.
@@ -313,7 +359,7 @@ func (p *placer) yield(err error) {
 	}
 	for _, s := range p.w.held() {
 		if !p.closing[s.number] {
-			p.giveUp(s)
+			p.giveUp(s, true)
 		}
 	}
 }
@@ -324,42 +370,65 @@ func (p *placer) yield(err error) {
 // acknowledged as searchable has been applied by all copies that the gateways hear of. So it says first that it is about to answer,
 // and the gateways wait for it from then on; what stands in the log when all of them must have heard it, it applies before it answers.
 func (p *placer) advance(s *shard, view membership.View, now time.Time) {
-	alone := len(view.Servers(s.number)) == 0
+	others := slices.DeleteFunc(view.Servers(s.number), func(name string) bool { return name == p.w.Config.Name })
+	alone := len(others) == 0
 	switch api.CopyState(s.state.Load()) {
 	case api.CopyState_COPY_STATE_CATCHING_UP:
-		applied := s.mark.read().applied
 		switch {
-		case alone && s.found > 0:
-			// It answered before its process died, or could have, and says how stale it is. There is no better one.
+		case !p.w.Conn.IsConnected():
+		case alone && s.own.Load() && p.before[s.number]:
+			// The process before this one answered until a moment ago, from these files. They say how stale they are, and there is
+			// nothing better.
 			p.answer(s)
 		case p.w.consumerOf(s.number) == nil:
-		case s.staleness(now) <= p.w.Config.Placement.MaxStaleness || alone && applied >= s.goal:
+		case s.staleness(now) <= p.w.Config.Placement.MaxStaleness || alone && s.mark.read().applied >= s.goal.Load():
 			s.state.Store(int32(api.CopyState_COPY_STATE_JOINING))
-			p.joining[s.number] = now
+			p.joining[s.number] = &joining{since: now}
 			p.w.beatSoon()
 		}
 	case api.CopyState_COPY_STATE_JOINING:
-		if now.Sub(p.joining[s.number]) < 2*p.w.Config.Heartbeat+lookEvery {
+		j := p.joining[s.number]
+		if j == nil || j.reading || now.Sub(j.since) < 2*p.w.Config.Heartbeat+lookEvery {
 			return
 		}
-		ctx, cancel := context.WithTimeout(p.ctx, time.Second)
-		defer cancel()
-		_, last, _, err := bus.StreamIdentity(ctx, p.w.JetStream, s.number)
-		if err == nil {
-			err = s.mark.await(ctx, last)
-		}
-		switch {
-		case err == nil:
-			p.answer(s)
-		case now.Sub(p.joining[s.number]) > joinLimit:
-			s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
-		}
+		j.reading = true
+		p.tasks.Go(func() { p.joined <- joined{s, j, s.reachEnd(p.ctx)} })
 	}
+}
+
+// joinLimit is for how long a copy that was fresh tries to reach the end of the log.
+const joinLimit = 5 * time.Second
+
+// reachEnd returns when the copy has applied what the log holds now.
+func (s *shard) reachEnd(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+	defer cancel()
+	_, last, _, err := bus.StreamIdentity(ctx, s.w.JetStream, s.number)
+	if err != nil {
+		return err
+	}
+	return s.mark.await(ctx, last)
+}
+
+// reached has a copy answer that is at the end of the log, or catch up again.
+func (p *placer) reached(j joined) {
+	s := j.shard
+	if p.joining[s.number] != j.of || api.CopyState(s.state.Load()) != api.CopyState_COPY_STATE_JOINING {
+		return // it was given up, or cut off, meanwhile
+	}
+	if j.err != nil {
+		delete(p.joining, s.number)
+		s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
+		return
+	}
+	p.answer(s)
 }
 
 func (p *placer) answer(s *shard) {
 	delete(p.joining, s.number)
+	delete(p.before, s.number)
 	if err := s.answer(); err != nil {
+		s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
 		p.w.Logger.Error().Err(err).Int("shard", s.number).Msg("the copy cannot answer, which is tried again")
 		return
 	}

@@ -226,7 +226,7 @@ func TestAShardThatComesBackIsOpenedFromItsFiles(t *testing.T) {
 	}
 	c.settled(1, a)
 	for _, shard := range moved {
-		if s := a.holds(shard); s.found == 0 {
+		if s := a.holds(shard); !s.own.Load() {
 			t.Errorf("shard %d, which a had before, was read from the log again", shard)
 		}
 	}

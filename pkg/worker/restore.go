@@ -53,6 +53,7 @@ func (s *shard) restore(ctx context.Context, dir string, log extent, above uint6
 	if err != nil {
 		return fmt.Errorf("restoring shard %d from %s: %w", s.number, s.w.snapshots.store, err)
 	}
+	s.own.Store(false)
 	s.log.Info().Str("snapshot", m.ID().String()).Str("taken_by", m.Worker).Uint64("position", m.Position).Int("records", m.Records).
 		Int64("bytes", m.Bytes).Dur("took", time.Since(start)).Msg("the shard's files were restored from a snapshot")
 	return nil

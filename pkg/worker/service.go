@@ -90,10 +90,13 @@ const stopLimit = 2 * time.Second
 // stop takes no more requests and waits for those that have come: what the server had sent before it knew is answered, too.
 func (v *service) stop() error {
 	err := v.micro.Stop()
-	if err == nil && v.s.w.Conn.FlushTimeout(stopLimit) == nil {
+	if conn := v.s.w.Conn; err == nil && conn.IsConnected() && conn.FlushTimeout(stopLimit) == nil {
 		handled := make(chan struct{})
-		if v.s.w.Conn.Barrier(func() { close(handled) }) == nil {
-			<-handled
+		if conn.Barrier(func() { close(handled) }) == nil {
+			select {
+			case <-handled:
+			case <-time.After(stopLimit): // a log's deliveries stand in the way, of a shard that stands still
+			}
 		}
 		late := time.AfterFunc(stopLimit, v.cancel)
 		defer late.Stop()
@@ -119,13 +122,13 @@ func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
 	return func(req micro.Request) {
 		refused := places.Go(func() {
 			start := time.Now()
-			v.respond(req, answer)
+			v.respond(req, verb, answer)
 			if verb == bus.VerbRecall {
 				v.s.w.RecallLatency.Observe(time.Since(start).Seconds())
 			}
 		})
 		if refused != nil {
-			v.respond(req, func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, refused })
+			v.respond(req, verb, func(context.Context, wire.Format, string, []byte) ([]byte, *wire.Error) { return nil, refused })
 		}
 	}
 }
@@ -133,9 +136,21 @@ func (v *service) handler(verb string, answer answerer) micro.HandlerFunc {
 // answerHeadroom is what the headers of an answer need, which count towards the largest message of NATS too.
 const answerHeadroom = 512
 
-func (v *service) respond(req micro.Request, answer answerer) {
+// reads are the verbs whose answers are to be as fresh as those of other copies.
+func reads(verb string) bool {
+	switch verb {
+	case bus.VerbRecall, bus.VerbGet, bus.VerbList, bus.VerbSpaces:
+		return true
+	}
+	return false
+}
+
+func (v *service) respond(req micro.Request, verb string, answer answerer) {
 	f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
 	var body []byte
+	if failed == nil && reads(verb) && v.s.doubt.Load() {
+		failed = wire.Errorf(wire.CodeUnavailable, "", "this copy of shard %d catches up with the log; ask again for another one", v.s.number)
+	}
 	if failed == nil {
 		body, failed = answer(v.ctx, f, req.Headers().Get(bus.HeaderSpace), req.Data())
 	}

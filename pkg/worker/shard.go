@@ -64,8 +64,13 @@ type shard struct {
 	serving atomic.Pointer[service] // nil while it does not answer
 	state   atomic.Int32            // an api.CopyState
 	reason  atomic.Pointer[string]
-	// found is the position that its files were at when they were opened, and goal the end of the stream then.
-	found, goal uint64
+	// doubt is set while reads are refused, since another copy may be fresher; leaving while others are told that it does not answer,
+	// though it still does.
+	doubt, leaving atomic.Bool
+	// own tells that its files are those that this worker had, not restored or begun anew.
+	own atomic.Bool
+	// goal is where the stream ended when the files were opened.
+	goal atomic.Uint64
 	// snapshotting has one place: who has a value in it takes a snapshot.
 	snapshotting chan struct{}
 }
@@ -85,8 +90,8 @@ func (w *Worker) openShard(ctx context.Context, number int) (*shard, error) {
 	if err := s.expect(ctx); err != nil {
 		return nil, errors.Join(err, store.Abandon())
 	}
-	m := s.mark.read()
-	s.found, s.goal = m.applied, m.last
+	s.own.Store(s.own.Load() && store.Appended() > 0)
+	s.goal.Store(s.mark.read().last)
 	s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
 	return s, nil
 }
@@ -109,6 +114,7 @@ func (w *Worker) newShard(number int) (*shard, error) {
 		passed: make(chan passage, 1), refetch: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1),
 	}
 	s.because("")
+	s.own.Store(true) // until it turns out that they are not
 	return s, nil
 }
 
@@ -289,6 +295,7 @@ func (s *shard) staleness(now time.Time) time.Duration {
 
 // rebuild replaces the store by the view of the stream that is there now. Nothing is outstanding.
 func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
+	s.suspect(api.CopyState_COPY_STATE_CATCHING_UP) // what comes in its place may be behind
 	old := s.store.Load()
 	if err := old.Abandon(); err != nil {
 		s.log.Warn().Err(err).Msg("closing the files of the old view of the log")
@@ -301,6 +308,7 @@ func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
 	if err := s.expect(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("looking up what the log has beyond this position")
 	}
+	s.goal.Store(s.mark.read().last)
 	for !s.routing.CompareAndSwap(false, true) {
 		runtime.Gosched() // an index worker sees just now that the lanes are empty
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/dirlock"
 	"github.com/engram-memory/engram/pkg/filter"
@@ -223,7 +224,9 @@ func (w *Worker) watchConnection() {
 
 func (w *Worker) connectionIs(st nats.Status) {
 	if st != nats.CONNECTED {
-		w.lostAt.CompareAndSwap(0, time.Now().UnixNano())
+		if w.lostAt.CompareAndSwap(0, time.Now().UnixNano()) {
+			w.cutOff()
+		}
 		return
 	}
 	if w.lostAt.Swap(0) == 0 {
@@ -237,6 +240,16 @@ func (w *Worker) connectionIs(st nats.Status) {
 		select {
 		case c <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// cutOff has the copies answer no reads when the connection is back before they are fresh again: gateways do not wait for a copy that
+// they do not hear.
+func (w *Worker) cutOff() {
+	for _, s := range w.held() {
+		if s.serving.Load() != nil {
+			s.suspect(api.CopyState_COPY_STATE_CATCHING_UP)
 		}
 	}
 }
@@ -266,9 +279,7 @@ func (w *Worker) Close() error {
 	if w.placer != nil {
 		errs = append(errs, w.placer.stop())
 	}
-	for _, s := range w.held() {
-		errs = append(errs, s.silence())
-	}
+	errs = append(errs, w.silence())
 	if w.drains != nil {
 		errs = append(errs, w.drains.Stop())
 	}
@@ -289,6 +300,18 @@ func (w *Worker) Close() error {
 		errs = append(errs, s.close())
 	}
 	errs = append(errs, w.snapshots.close(), w.lock.Release())
+	return errors.Join(errs...)
+}
+
+// silence ends the services of all shards at once: each may wait for requests that have come.
+func (w *Worker) silence() error {
+	held := w.held()
+	errs := make([]error, len(held))
+	var all sync.WaitGroup
+	for i, s := range held {
+		all.Go(func() { errs[i] = s.silence() })
+	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 
