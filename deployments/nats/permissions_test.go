@@ -177,7 +177,11 @@ func (d *deployment) snapshots(t *testing.T) {
 	shard := event.ShardOf("notes", topology.Shards)
 	take := func() {
 		t.Helper()
-		msg, err := admin.NC.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbSnapshot), nil)
+		body, err := proto.Marshal(&api.SnapshotRequest{Keep: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := admin.NC.RequestWithContext(ctx, bus.ShardSubject(shard, bus.VerbSnapshot), body)
 		if err != nil || msg.Header.Get("Nats-Service-Error") != "" {
 			t.Fatalf("taking a snapshot: %v, %v", msg, err)
 		}
