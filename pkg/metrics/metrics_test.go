@@ -91,6 +91,7 @@ func TestNamesLabelsAndTypes(t *testing.T) {
 		"gauge engram_streaming_queue_depth{priority=normal}",
 		"gauge engram_streaming_queue_memory_bytes{part=gateway}",
 		"gauge engram_streaming_queue_memory_bytes{part=worker}",
+		"gauge engram_streaming_shard_serving{shard=3}",
 		"gauge engram_streaming_staleness_seconds{shard=3}",
 		"gauge engram_streaming_worker_utilization_ratio{worker_id=0}",
 		"histogram engram_hnsw_insert_duration_seconds{}",
