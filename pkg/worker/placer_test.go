@@ -450,3 +450,60 @@ func TestAConsumerThatIsGoneIsNoError(t *testing.T) {
 		t.Errorf("deleting a consumer that is not there: %v", err)
 	}
 }
+
+// The log's deliveries of a shard that stands still must not keep the others from ending.
+func TestAWorkerEndsWhoseShardStandsStill(t *testing.T) {
+	c := newCluster(t, 2)
+	a := c.join("a", "", 1)
+	c.fill(0, 20)
+	c.settled(1, a)
+	if err := c.conn.JS.DeleteStream(within(t), bus.QuarantineStream); err != nil {
+		t.Fatal(err)
+	}
+	c.write(bus.Entry{Subject: bus.LogSubject(0, c.spaces[0]), Data: []byte("\xff")})
+	for i := range 3 { // more than what waits between the connection and the shard
+		c.fill(20+100*i, 120+100*i)
+	}
+	until(t, "shard 0 stands still", func() bool { return a.log.count("stands still") > 0 })
+	closed := make(chan error, 1)
+	go func() { closed <- a.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+}
+
+// What comes back from a cut connection answers only when it is fresh: nobody waited for it meanwhile.
+func TestACopyThatWasCutOffIsNotTrustedAtOnce(t *testing.T) {
+	c := newCluster(t, 1)
+	a, b := c.join("a", "", 2), c.join("b", "", 2)
+	c.fill(0, 20)
+	c.settled(2, a, b)
+	letGo := c.standStill(0, a)
+	until(t, "b has seen the poison, too", func() bool { return b.Applied(0) == a.Applied(0) })
+	b.cutOff()
+	if v := b.holds(0); v.answers() || b.Group.View().Living["b"].Serves(0) {
+		t.Error("a copy that was cut off still claims to answer")
+	}
+	body, err := proto.Marshal(&api.RecallRequest{Space: c.spaces[0], Embedding: embedding(direction(1)...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		m, err := c.conn.NC.RequestWithContext(within(t), bus.ShardSubject(0, bus.VerbRecall), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := m.Header.Get(micro.ErrorCodeHeader); code == "" {
+			continue // of a
+		} else if code != "503" {
+			t.Errorf("a copy that was cut off answered with %s", code)
+		}
+	}
+	letGo()
+	c.settled(2, a, b)
+}
