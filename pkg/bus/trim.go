@@ -66,15 +66,7 @@ func Trimmed(ctx context.Context, js jetstream.JetStream, shard int) (t Trim, er
 // TrimLog notes that the log of a shard is trimmed, and removes what it has up to t.Through. The caller knows that this is
 // somewhere else.
 func TrimLog(ctx context.Context, js jetstream.JetStream, shard int, t Trim) error {
-	b, err := json.Marshal(&t)
-	if err != nil {
-		return fmt.Errorf("encoding how far a log is trimmed: %w", err)
-	}
-	kv, err := js.KeyValue(ctx, MetaBucket)
-	if err == nil {
-		_, err = kv.Put(ctx, trimKey(shard), b)
-	}
-	if err != nil {
+	if err := noteTrim(ctx, js, shard, t); err != nil {
 		return fmt.Errorf("noting that the log of shard %d is trimmed: %w", shard, err)
 	}
 	stream, err := js.Stream(ctx, LogStream(shard))
@@ -88,4 +80,35 @@ func TrimLog(ctx context.Context, js jetstream.JetStream, shard int, t Trim) err
 		return fmt.Errorf("trimming %s through %d: %w", LogStream(shard), t.Through, err)
 	}
 	return nil
+}
+
+// noteTrim writes the note by compare-and-set, unless one is there that says more: of two who trim at once the one who knows less must
+// not have the last word.
+func noteTrim(ctx context.Context, js jetstream.JetStream, shard int, t Trim) error {
+	b, err := json.Marshal(&t)
+	if err != nil {
+		return fmt.Errorf("encoding it: %w", err)
+	}
+	kv, err := js.KeyValue(ctx, MetaBucket)
+	if err != nil {
+		return err
+	}
+	for {
+		entry, err := kv.Get(ctx, trimKey(shard))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			_, err = kv.Create(ctx, trimKey(shard), b)
+		} else if err == nil {
+			var have Trim
+			if err := json.Unmarshal(entry.Value(), &have); err != nil {
+				return fmt.Errorf("reading the one before: %w", err)
+			}
+			if have.StreamCreatedAt == t.StreamCreatedAt && have.Through >= t.Through {
+				return nil
+			}
+			_, err = kv.Update(ctx, trimKey(shard), b, entry.Revision())
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			return err
+		}
+	}
 }

@@ -85,7 +85,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]Blob, error) {
 	var all []Blob
 	for _, info := range infos {
 		if !info.Deleted && strings.HasPrefix(info.Name, prefix) && CheckName(info.Name) == nil {
-			all = append(all, Blob{Name: info.Name, Size: int64(info.Size), Modified: info.ModTime})
+			all = append(all, Blob{Name: info.Name, Size: int64(info.Size)})
 		}
 	}
 	slices.SortFunc(all, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })

@@ -190,7 +190,7 @@ func (d *Dir) walk(ctx context.Context, at, prefix string, all *[]Blob) error {
 				return err
 			}
 		case strings.HasPrefix(name, prefix):
-			*all = append(*all, Blob{Name: name, Size: info.Size(), Modified: info.ModTime()})
+			*all = append(*all, Blob{Name: name, Size: info.Size()})
 		}
 	}
 	return nil

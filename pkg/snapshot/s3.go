@@ -138,7 +138,7 @@ func (s *S3) List(ctx context.Context, prefix string) ([]Blob, error) {
 			return nil, fmt.Errorf("listing %s: %w", s, info.Err)
 		}
 		if name := info.Key[len(s.prefix):]; CheckName(name) == nil {
-			all = append(all, Blob{Name: name, Size: info.Size, Modified: info.LastModified})
+			all = append(all, Blob{Name: name, Size: info.Size})
 		}
 	}
 	slices.SortFunc(all, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Store keeps blobs by name. A name is one of those that CheckName takes. The methods may be called concurrently.
@@ -30,8 +29,6 @@ type Store interface {
 type Blob struct {
 	Name string
 	Size int64
-	// Modified is when it was put, by the clock of the store.
-	Modified time.Time
 }
 
 // ErrNotFound is wrapped when there is no blob of a name.

@@ -293,16 +293,8 @@ func (t *taker) finish(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// Complete returns ErrCorrupt when the store has not all chunks of a snapshot, each with its size. What is in them is not
-// looked at: see Verify.
-func Complete(ctx context.Context, store Store, m *Manifest) error {
-	blobs, err := store.List(ctx, prefixOf(m.Source())+chunkPrefix)
-	if err != nil {
-		return err
-	}
-	return complete(m, blobs)
-}
-
+// complete returns ErrCorrupt when the blobs are not all chunks of a snapshot, each with its size. What is in them is not looked at: see
+// Verify.
 func complete(m *Manifest, blobs []Blob) error {
 	have := make(map[Sum]int64, len(blobs))
 	for _, b := range blobs {

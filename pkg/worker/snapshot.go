@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/engram-memory/engram/pkg/membership"
@@ -18,6 +19,7 @@ type SnapshotConfig struct {
 	Keep     int           `yaml:"keep" default:"2" usage:"snapshots that are kept of each shard, the newest ones"`
 	Rate     int64         `yaml:"rate" default:"67108864" usage:"bytes a second that are read for snapshots, at most, of all shards together; 0 for no bound"`
 	Trim     bool          `yaml:"trim" default:"false" usage:"after each snapshot, remove from the log what all snapshots have, as engram trim does"`
+	Shared   bool          `yaml:"shared" default:"false" usage:"the directory of a dir: store is the same one for all workers, on storage that they share: without that it is not trimmed for"`
 	TrimKeep time.Duration `yaml:"trim_keep" default:"24h" usage:"for how long messages stay in the log, at least, when it is trimmed"`
 }
 
@@ -37,6 +39,8 @@ func (c *SnapshotConfig) validate(check func(ok bool, format string, args ...any
 	check(err == nil, "snapshot.store: %v", err)
 	check(c.Interval == 0 || c.Interval >= minSnapshotInterval, "snapshot.interval is %v; it can be 0 or at least %v", c.Interval, minSnapshotInterval)
 	check(c.Keep >= 1 && c.Keep <= 1000, "snapshot.keep is %d; it can be 1 to 1000", c.Keep)
+	check(!c.Trim || c.Shared || !strings.HasPrefix(c.Store, "dir:"), "snapshot.trim is set and snapshot.store is %s: with the disk of this worker all that was trimmed would be lost; "+
+		"say snapshot.shared where all workers have that directory, or use a bucket", c.Store)
 	check(c.TrimKeep >= 0, "snapshot.trim_keep is %v; it cannot be negative", c.TrimKeep)
 	check(c.Rate >= 0, "snapshot.rate is %d; it cannot be negative", c.Rate)
 }
