@@ -10,11 +10,13 @@ import (
 
 	"github.com/engram-memory/engram/pkg/config"
 	"github.com/engram-memory/engram/pkg/simulate"
+	"github.com/engram-memory/engram/pkg/simulate/calibrate"
 )
 
 const simulateLong = `Work out what workers and NATS servers would carry, and which part is full first, without starting any. Spaces go to shards and shards to
 workers by the functions that Engram itself uses, so what chance and Zipf's law heap upon one of them is in it. What an observation costs
-was measured (--costs prints each figure and its source); what that machine did, yours may not.
+was measured (--costs prints each figure and its source); what that machine did, yours may not, and --calibrate measures the main costs here
+first, which takes both time and an otherwise idle machine.
 
   observations/s  that are taken and made searchable for as long as it is wanted, with --use of each part
   first full      the part that allows no more: a log, a space (which one worker links), or CPU, disk or network of workers or servers
@@ -26,13 +28,15 @@ With --workers 0 as few are taken as do, for --rate and --memory.`
 const simulateExample = `  engram simulate
   engram simulate --workers 3 --observations 10M --spaces 40 --zipf 1.1
   engram simulate --observations 100M,1B --rate 20000 --shards 64 --memory 64GiB --cores 16
+  engram simulate --calibrate --costs
   engram simulate --costs`
 
 func simulateCommand() *cobra.Command {
 	p := simulate.Plan{}
 	var sizes []string
 	var memory, disk, network, vectors string
-	var asJSON, costs bool
+	var asJSON, costs, measure bool
+	var own calibrate.Config
 	cmd := &cobra.Command{
 		Use: "simulate", Short: "Work out what a deployment would carry", Long: simulateLong, Example: simulateExample, Args: cobra.NoArgs,
 	}
@@ -57,10 +61,20 @@ func simulateCommand() *cobra.Command {
 	f.DurationVar(&p.LogKeep, "log-keep", 0, "how long the log keeps messages (snapshot.trim_keep); 0 for ever")
 	f.BoolVar(&p.Snapshots, "snapshots", true, "whether there are snapshots")
 	f.Float64Var(&p.Use, "use", 0.7, "part of each machine and log that is to be used")
+	f.BoolVar(&measure, "calibrate", false, "measure the main costs on this machine first, with random embeddings")
+	f.IntVar(&own.Observations, "calibrate-observations", 20_000, "observations to measure them with")
+	f.StringVar(&own.Data, "data", "", "directory to make the temporary directory of --calibrate in")
 	f.BoolVar(&costs, "costs", false, "print what is reckoned with, and where each figure is from")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON for each row of the table, or for the costs")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := simulate.Measured()
+		if measure {
+			var err error
+			own.Dim = p.Dimension
+			if c, err = calibrated(cmd, own, c, asJSON); err != nil {
+				return err
+			}
+		}
 		if costs {
 			return printCosts(cmd.OutOrStdout(), &c, asJSON)
 		}
@@ -84,6 +98,13 @@ func simulateCommand() *cobra.Command {
 		return printPlans(cmd.OutOrStdout(), &c, all, asJSON)
 	}
 	return cmd
+}
+
+func calibrated(cmd *cobra.Command, own calibrate.Config, c simulate.Costs, asJSON bool) (simulate.Costs, error) {
+	if err := own.Validate(); err != nil {
+		return c, misused(cmd, "%w", err)
+	}
+	return calibrate.Run(cmd.Context(), own, c, progressOf(cmd, asJSON))
 }
 
 // amounts reads the flags that are bytes.

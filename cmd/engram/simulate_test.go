@@ -36,4 +36,5 @@ func TestSimulateRefuses(t *testing.T) {
 	} {
 		contains(t, fails(t, exitUsage, "simulate", c.flag, c.value), c.want)
 	}
+	contains(t, fails(t, exitUsage, "simulate", "--calibrate", "--calibrate-observations", "7"), "--calibrate-observations is 7")
 }

@@ -83,7 +83,7 @@ func Measured() Costs {
 		CodesMemory:   Figure{40 << 20, bytes, "the default of index.tail_bytes"},
 		MapMemory:     Figure{192 << 20, bytes, "the default of index.map_bytes"},
 		RowDisk:       Figure{120, bytes, "docs/format: a record's header 48, its index entry 56; id of 9 and padding"},
-		Message:       Figure{200, bytes, "go test ./pkg/simulate -run TestAgainstWorkers -v, 2026-11-25: the log's bytes by its messages"},
+		Message:       Figure{220, bytes, "go test ./pkg/simulate -run TestAgainstWorkers -v, 2026-11-25: the log's bytes by its messages"},
 		Delivery:      Figure{250, bytes, "the same test: the server's bytes to a worker by its messages"},
 	}
 }
