@@ -147,9 +147,17 @@ func printCosts(w io.Writer, c *simulate.Costs, asJSON bool) error {
 	}
 	var rows [][]string
 	for _, f := range c.List() {
-		rows = append(rows, []string{f.Name, strconv.FormatFloat(f.Value, 'f', -1, 64), f.Unit, f.Source})
+		rows = append(rows, []string{f.Name, costText(f.Value), f.Unit, f.Source})
 	}
 	return printTable(w, []string{"COST", "VALUE", "UNIT", "SOURCE"}, rows)
+}
+
+// costText has no more digits than were measured.
+func costText(x float64) string {
+	if x >= 1000 {
+		return grouped(int64(x))
+	}
+	return strconv.FormatFloat(x, 'g', 3, 64)
 }
 
 func printPlans(w io.Writer, c *simulate.Costs, all []simulate.Result, asJSON bool) error {

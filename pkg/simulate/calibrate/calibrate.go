@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config, costs simulate.Costs, progress func(st
 	costs.Recall.Value, costs.Recall.Source = 1e6/index.Points[0].QueriesPerSecond, source("queries/s with an ef of 56")
 	costs.OneLog.Value, costs.OneLog.Source = pipe.RawPerSecond, source("raw JetStream, one log with one copy, publisher and consumer on the same cores")
 	costs.Log.Value, costs.Log.Source = log, source("raw JetStream, as if it took two cores whole: at most this much")
-	costs.Follower.Value = log
+	costs.Follower.Value, costs.Follower.Source = log, source("assumed: as much as the leader")
 	costs.Gateway.Value, costs.Gateway.Source = gateway, source("CPU of the pipeline, less log, apply and link")
 	return costs, sound(&costs)
 }
