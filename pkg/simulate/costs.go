@@ -61,7 +61,7 @@ func Measured() Costs {
 		million         = "engram bench index --rows 1000000 --threads 2, 2026-11-25"
 		pipeline        = "engram bench pipeline --observations 100000 --spaces 2, 2026-11-25: 16,260 to 17,233/s on two cores"
 		raw             = "the same command: raw JetStream, 47,946 to 54,648/s on two cores in two logs"
-		spaces          = "engram bench spaces, 2026-11-25, resident memory when filled, of --spaces 10000 --rows 10, --spaces 10000 --rows 100 and --spaces 1000 --rows 1000"
+		spaces          = "engram bench spaces --shards 8 --sample 1, 2026-11-25 on another, busy AMD EPYC (family 25, model 1), highest resident memory when filled, of --spaces 10000 --rows 10, --spaces 10000 --rows 100 and --spaces 1000 --rows 1000"
 	)
 	return Costs{
 		Machine: "AMD EPYC (family 25, model 17: Zen 4, AVX-512 VNNI), 2 cores", Dimension: 768,
