@@ -40,7 +40,7 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) (*cobra.Command, error) 
 		return nil, err
 	}
 	root.AddCommand(demoCommand(), up, createCommand(), observeCommand(), recallCommand(), getCommand(), listCommand(), importCommand(),
-		forgetCommand(), compactCommand(), snapshotCommand(), verifyCommand(), restoreCommand(), trimCommand(), statusCommand(), drainCommand(), tokenCommand(), dumpCommand(), benchCommand(), versionCommand())
+		forgetCommand(), compactCommand(), snapshotCommand(), verifyCommand(), restoreCommand(), trimCommand(), statusCommand(), drainCommand(), tokenCommand(), dumpCommand(), benchCommand(), simulateCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.InitDefaultCompletionCmd() // which remembers stdout as it is now
 	markUsage(root)

@@ -32,6 +32,13 @@ func (c *codec) layout(cfg hnsw.Config) columns.Layout {
 	return columns.LayoutFor(c.dim, c.sketch, c.width, cfg.LinkWords(), cfg.UpperWords())
 }
 
+// GraphBytes is the length of the column file of a space with so many rows of dim components in its graph, on the disk and,
+// where it is searched, in memory.
+func GraphBytes(dim int, rows int64) int64 {
+	c := codec{dim: dim, width: vector.U4Width(dim), sketch: sketchWidth(dim)}
+	return c.layout(hnsw.DefaultConfig()).FileBytes(rows)
+}
+
 func newGraph(g *generation, file *columns.File, cfg hnsw.Config) *graph {
 	x := &graph{gen: g, codec: g.space.codec, file: file, slots: uint32(file.State().Slots.Load())}
 	x.centre = file.Header().Centre

@@ -19,7 +19,7 @@ func layers() [][]string {
 		{"pkg/client", "pkg/gateway", "pkg/importer", "pkg/recall", "pkg/rpc", "pkg/session", "pkg/worker"},
 		{"pkg/daemon"},
 		{"pkg/node"},
-		{"pkg/bench", "pkg/demo"},
+		{"pkg/bench", "pkg/demo", "pkg/simulate"},
 		{"cmd", "test", "pkg/internal/lint"},
 	}
 }

@@ -161,3 +161,9 @@ func (l Layout) chunkBytes() int64 { return alignUp(l.columnOffset(columns), vfs
 
 // chunkOffset is where a chunk begins in the file; that of the number of chunks is the length of the file.
 func (l Layout) chunkOffset(chunk int) int64 { return headerBytes + int64(chunk)*l.chunkBytes() }
+
+// FileBytes is the length of a file with room for rows, whole chunks of them and the header.
+func (l Layout) FileBytes(rows int64) int64 {
+	chunks := (rows + int64(l.ChunkRows()) - 1) / int64(l.ChunkRows())
+	return headerBytes + chunks*l.chunkBytes()
+}
