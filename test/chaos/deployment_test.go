@@ -91,7 +91,9 @@ func deploy(ctx context.Context) (d *deployment, err error) {
 	if err := d.script(ctx, nil, "deployments/docker/local.sh"); err != nil {
 		return d, err
 	}
-	d.defers(func(ctx context.Context) error { return d.command(ctx, "docker", "image", "rm", engramImage, natsImage) })
+	d.defers(func(ctx context.Context) error {
+		return d.command(ctx, "docker", "image", "rm", engramImage, natsImage)
+	})
 	if err := d.script(ctx, nil, "deployments/docker/secrets.sh"); err != nil {
 		return d, err
 	}
