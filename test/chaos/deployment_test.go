@@ -24,6 +24,8 @@ import (
 const (
 	project = "engram-chaos"
 	shards  = 8
+	// The images have names that nobody else's have, so none is replaced.
+	engramImage, natsImage = "engram-chaos-engram", "engram-chaos-nats"
 )
 
 // Services of docker-compose.yml.
@@ -56,7 +58,7 @@ type deployment struct {
 func newDeployment(dir string) *deployment {
 	d := &deployment{Cluster: cluster.Open(project), dir: dir}
 	d.env = append(os.Environ(), "CHAOS_DIR="+dir, "ENGRAM_SECRETS="+filepath.Join(dir, "secrets"),
-		"ENGRAM_IMAGE=engram:chaos", "NATS_IMAGE=engram-nats:chaos", "HEALTH_INTERVAL=2s", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
+		"ENGRAM_IMAGE="+engramImage, "NATS_IMAGE="+natsImage, "HEALTH_INTERVAL=2s", fmt.Sprintf("ENGRAM_SHARDS=%d", shards))
 	for name, port := range ports {
 		d.env = append(d.env, fmt.Sprintf("%s=%d", name, port))
 	}
@@ -89,6 +91,9 @@ func deploy(ctx context.Context) (d *deployment, err error) {
 	if err := d.script(ctx, nil, "deployments/docker/local.sh"); err != nil {
 		return d, err
 	}
+	d.defers(func(ctx context.Context) error {
+		return d.command(ctx, "docker", "image", "rm", engramImage, natsImage)
+	})
 	if err := d.script(ctx, nil, "deployments/docker/secrets.sh"); err != nil {
 		return d, err
 	}
@@ -176,6 +181,14 @@ func (d *deployment) accounts() error {
 		os.WriteFile(filepath.Join(d.dir, "operator.nk"), seed, 0o600))
 }
 
+// command runs a command of this machine.
+func (d *deployment) command(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w: %s", args, err, out)
+	}
+	return nil
+}
+
 // disk makes a small file system for a volume.
 func (d *deployment) disk(ctx context.Context, name, size string) error {
 	at, image := filepath.Join(d.dir, name), filepath.Join(d.dir, name+".img")
@@ -185,16 +198,11 @@ func (d *deployment) disk(ctx context.Context, name, size string) error {
 	for _, args := range [][]string{
 		{"truncate", "--size", size, image}, {"mkfs.ext4", "-q", "-m", "0", image}, {"mount", "-o", "loop", image, at}, {"chown", "10001:10001", at},
 	} {
-		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", args, err, out)
+		if err := d.command(ctx, args...); err != nil {
+			return err
 		}
 		if args[0] == "mount" {
-			d.defers(func(ctx context.Context) error {
-				if out, err := exec.CommandContext(ctx, "umount", at).CombinedOutput(); err != nil {
-					return fmt.Errorf("unmounting %s: %w: %s", at, err, out)
-				}
-				return nil
-			})
+			d.defers(func(ctx context.Context) error { return d.command(ctx, "umount", at) })
 		}
 	}
 	return nil

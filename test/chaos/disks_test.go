@@ -36,7 +36,7 @@ func TestNATSDiskFull(t *testing.T) {
 			return since, e
 		}
 		s.t.Logf("nats-3, whose disk was full:\n%s", s.Logs(ctx, "nats-3", 10))
-		if err := s.Stop(ctx, time.Minute, "nats-3"); err != nil {
+		if err := s.Kill(ctx, "nats-3"); err != nil {
 			return since, err
 		}
 		if err := s.Start(ctx, "nats-3"); err != nil {
