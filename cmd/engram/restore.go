@@ -25,8 +25,9 @@ directory aside. A worker with snapshot.store does all this by itself.
 With --space, the observations of one space, which are observed anew in the Engram at --server, in a space of the same name or of that
 of --as, with their ids, times and metadata. This is how a space comes into another cluster or under another name, and how it is
 saved when its log is lost. The space is made with the definition that the snapshot has, if it is not there. What was replaced, forgotten or
-has expired is left out, and so are ids that are in the space already, so that the same command goes on where it was broken off. The
-shard is built in a temporary directory (TMPDIR) for it.`
+had expired when the snapshot was taken is left out, and so are ids that are in the space already, so that the same command goes on
+where it was broken off. What was forgotten after the snapshot was taken COMES BACK: forget it again. The shard is built in a temporary
+directory (TMPDIR) for it.`
 
 const restoreExample = `  engram restore --store dir:/var/backups/engram --dir engram-data/worker --shard 3
   engram restore --store s3://backups/engram?endpoint=minio:9000 --space notes --as notes-2025`
