@@ -24,8 +24,8 @@ const definitions = "../../streams"
 func streamFiles(t *testing.T) []string {
 	t.Helper()
 	names, err := fs.Glob(streams.Files(), "*.json")
-	if err != nil || len(names) != event.DefaultShards+4 {
-		t.Fatalf("%d definitions (%v), want %d", len(names), err, event.DefaultShards+4)
+	if err != nil || len(names) != event.DefaultShards+6 {
+		t.Fatalf("%d definitions (%v), want %d", len(names), err, event.DefaultShards+6)
 	}
 	return names
 }
