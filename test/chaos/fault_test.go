@@ -26,7 +26,8 @@ type fault struct {
 	// recovery is how long it may take from then until every shard takes a write and finds it within a second; a minute
 	// where it is 0.
 	recovery time.Duration
-	// mayFail allows reads without an answer within a client's five seconds: where the fault leaves nobody to give one.
+	// mayFail allows one in fifty reads to have no answer within a client's five seconds: where the fault leaves nobody to give one,
+	// or where who was asked hangs, and is asked again. All others must be answered.
 	mayFail bool
 	// judge looks at what else must hold.
 	judge func(t *testing.T, s *scene, r *history.Report)
@@ -218,8 +219,8 @@ func (s *scene) judge(f *fault, start uint64, took time.Duration) {
 		}
 		s.t.Error(v)
 	}
-	if r.Failed > 0 && !f.mayFail {
-		s.t.Errorf("%d reads had no answer within the five seconds of their clients", r.Failed)
+	if r.Failed > 0 && (!f.mayFail || r.Failed*50 > row.Reads) {
+		s.t.Errorf("%d of %d reads had no answer within the five seconds of their clients", r.Failed, row.Reads)
 	}
 	if r.Accepted < 500 || r.Answers < 500 {
 		s.t.Errorf("%d observations and %d answers are too little", r.Accepted, r.Answers)
