@@ -21,7 +21,7 @@ func benchCommand() *cobra.Command {
 for the profiles and the files of convert and truth that they are told to write.`,
 	}
 	cmd.AddCommand(benchPipelineCommand(), benchQueueCommand(), benchIndexCommand(), benchMixedCommand(), benchSpacesCommand(),
-		benchKillCommand(), benchOverloadCommand(), benchFairnessCommand(),
+		benchKillCommand(), benchSnapshotCommand(), benchOverloadCommand(), benchFairnessCommand(),
 		benchTransportsCommand(), benchSessionsCommand(), benchConvertCommand(), benchTruthCommand())
 	return cmd
 }

@@ -79,7 +79,7 @@ func TestBenchConvert(t *testing.T) {
 	}
 }
 
-func TestBenchMixedAndSpaces(t *testing.T) {
+func TestBenchMixedSpacesAndSnapshot(t *testing.T) {
 	mixed := decode[bench.MixedReport](t, engram(t, "bench", "mixed", "--dim", "16", "--before", "300", "--rows", "1500", "--threads", "2",
 		"--rate", "500", "--json", "--data", t.TempDir()))
 	if mixed.InsertsPerSecond <= 0 || mixed.Before != 300 || mixed.LinkThreads != 1 {
@@ -90,6 +90,10 @@ func TestBenchMixedAndSpaces(t *testing.T) {
 		"--data", t.TempDir(), "--heapprofile", heap))
 	if spaces.Sampled != 50 || spaces.Cold.Max <= 0 {
 		t.Errorf("%+v", spaces)
+	}
+	snapshot := decode[bench.SnapshotReport](t, engram(t, "bench", "snapshot", "--rows", "3000", "--dim", "16", "--json", "--data", t.TempDir()))
+	if snapshot.Bytes < 3000*16*4 || snapshot.Chunks != 1 || snapshot.Restore <= 0 || snapshot.Graph <= 0 {
+		t.Errorf("%+v", snapshot)
 	}
 	if info, err := os.Stat(heap); err != nil || info.Size() == 0 {
 		t.Errorf("the profile of the heap: %v", err)

@@ -34,7 +34,12 @@ func TestMain(m *testing.M) {
 // startNode runs a node on free ports, and points the commands of this test to it.
 func startNode(t *testing.T) *node.Node {
 	t.Helper()
-	cfg := node.DefaultConfig(t.TempDir())
+	return startNodeOf(t, node.DefaultConfig(t.TempDir()))
+}
+
+// startNodeOf is startNode with a configuration whose addresses do not count.
+func startNodeOf(t *testing.T, cfg node.Config) *node.Node {
+	t.Helper()
 	cfg.NATS, cfg.HTTP, cfg.Metrics = "127.0.0.1:0", "", ""
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/engram-memory/engram/pkg/event"
 	"github.com/engram-memory/engram/pkg/node"
@@ -19,22 +15,8 @@ import (
 func startKeeping(t *testing.T, data, store string) *node.Node {
 	t.Helper()
 	cfg := node.DefaultConfig(data)
-	cfg.NATS, cfg.HTTP, cfg.Metrics = "127.0.0.1:0", "", ""
 	cfg.Worker.Snapshot.Store, cfg.Worker.Snapshot.Interval = store, 0
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	n, err := node.Start(ctx, cfg, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	awaitServices(ctx, t, n)
-	t.Setenv(envServer, n.NATSURL())
-	return n
+	return startNodeOf(t, cfg)
 }
 
 // keepNotes observes what the tests look for.

@@ -160,6 +160,7 @@ func (l *KillLoad) options() vecstore.Options {
 	return vecstore.Options{LinkThreads: l.Threads, GraphRows: l.GraphRows}
 }
 
-func (l *KillLoad) definition(dim int) vecstore.Definition {
+// cosineSpace is the space of runs that choose nothing about it.
+func cosineSpace(dim int) vecstore.Definition {
 	return vecstore.Definition{Name: indexSpace, Dimension: uint32(dim), Metric: vecstore.Cosine, Generation: 1}
 }

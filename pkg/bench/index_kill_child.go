@@ -128,7 +128,7 @@ func (t *killTask) work(ctx context.Context, stdout io.Writer) (err error) {
 	first := 0
 	if n := shard.Appended(); n > 0 {
 		first = int(n) - 1
-	} else if err := f.define(t.definition(rows.src.dim)); err != nil {
+	} else if err := f.define(cosineSpace(rows.src.dim)); err != nil {
 		return err
 	}
 	failed := make(chan error, 1)

@@ -102,7 +102,7 @@ func (r *killRun) uncrashed(ctx context.Context, rows int) (recall float64, err 
 	}
 	defer func() { err = errors.Join(err, shard.Abandon(), os.RemoveAll(dir)) }()
 	f := newFiller(shard, r.in.src)
-	if err := f.define(r.cfg.definition(r.in.src.dim)); err != nil {
+	if err := f.define(cosineSpace(r.in.src.dim)); err != nil {
 		return 0, err
 	}
 	if err := f.fill(ctx, 0, rows); err != nil {

@@ -199,7 +199,7 @@ func TestKillSeesLoss(t *testing.T) {
 	}
 	defer shard.Abandon()
 	f := newFiller(shard, in.src)
-	if err := errors.Join(f.define(cfg.definition(16)), f.fill(t.Context(), 0, 700)); err != nil {
+	if err := errors.Join(f.define(cosineSpace(16)), f.fill(t.Context(), 0, 700)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.compare(t.Context(), shard, &KillRound{Flushed: 700, Rows: 700}, 700); err != nil {

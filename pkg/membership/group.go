@@ -95,6 +95,13 @@ func (g *Group) Previous() Member {
 	return g.previous
 }
 
+// Self returns what this member says of itself.
+func (g *Group) Self() Member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.self
+}
+
 // Changed gets a token when a View may have become another one.
 func (g *Group) Changed() <-chan struct{} { return g.changed }
 

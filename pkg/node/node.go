@@ -67,6 +67,9 @@ func (c *Config) Validate() error {
 	if c.Topology.Replicas > 1 {
 		return fmt.Errorf("topology.replicas is %d; this node has one NATS server, so leave it out, or run the daemons with a cluster", c.Topology.Replicas)
 	}
+	if c.Worker.Placement != worker.DefaultConfig().Placement {
+		return errors.New("worker.placement is for space-workers that share the shards; this node holds all of them, so leave it out")
+	}
 	if c.Worker.Dir == worker.DefaultDir {
 		c.Worker.Dir = filepath.Join(c.Data, "worker")
 	}

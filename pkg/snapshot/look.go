@@ -94,19 +94,8 @@ func look(ctx context.Context, store Store, m *Manifest, sought *Sought, out *Se
 		return nil
 	}
 	for i := range m.Segments {
-		s := &m.Segments[i]
-		inspector := rows.NewInspector(s.ID, m.Source(), visit)
-		for n := range s.Chunks {
-			if err := wait(ctx, pace, s.sizeOf(n)); err != nil {
-				return err
-			}
-			b, err := s.chunk(ctx, store, m.Source(), n)
-			if err != nil {
-				return err
-			}
-			if _, err := inspector.Write(b); err != nil {
-				return err
-			}
+		if err := m.copySegment(ctx, store, i, rows.NewInspector(m.Segments[i].ID, m.Source(), visit), pace); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -15,26 +15,31 @@ import (
 // whole, vecstore.ErrOccupied, and those of the store and of the disk.
 func Restore(ctx context.Context, store Store, m *Manifest, fsys vfs.FS, dir string, pace *Pace) error {
 	err := vecstore.Restore(fsys, dir, m.image(), func(i int, w io.Writer) error {
-		s := &m.Segments[i]
-		for n := range s.Chunks {
-			if err := wait(ctx, pace, s.sizeOf(n)); err != nil {
-				return err
-			}
-			b, err := s.chunk(ctx, store, m.Source(), n)
-			if err != nil {
-				return err
-			}
-			if _, err := w.Write(b); err != nil {
-				return err
-			}
-		}
-		return nil
+		return m.copySegment(ctx, store, i, w, pace)
 	})
 	if errors.Is(err, vecstore.ErrCorrupt) || errors.Is(err, vecstore.ErrSource) || errors.Is(err, vecstore.ErrVersion) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
 		return fmt.Errorf("the snapshot %v of shard %d: %w", m.ID(), m.Shard, err)
+	}
+	return nil
+}
+
+// copySegment writes the bytes of a segment, a chunk at a time.
+func (m *Manifest) copySegment(ctx context.Context, store Store, i int, w io.Writer, pace *Pace) error {
+	s := &m.Segments[i]
+	for n := range s.Chunks {
+		if err := wait(ctx, pace, s.sizeOf(n)); err != nil {
+			return err
+		}
+		b, err := s.chunk(ctx, store, m.Source(), n)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
 	}
 	return nil
 }

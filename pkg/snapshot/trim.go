@@ -36,6 +36,9 @@ type Trimmer struct {
 	CutOff []string
 	// Dry only finds out what would be removed.
 	Dry bool
+
+	// copies are those that were heard, by shard and worker. They are listened to once for all shards: a copy only gets further.
+	copies map[uint32]map[string]*api.ShardStatus
 }
 
 // TrimPlan is what is, or would be, removed from one log.
@@ -101,7 +104,7 @@ func (t *Trimmer) plan(ctx context.Context, shard int) (plan TrimPlan, src vecst
 	if plan.Messages() == 0 {
 		return plan, src, nil
 	}
-	return plan, src, t.copies(ctx, stream, &plan, src)
+	return plan, src, t.spares(ctx, stream, &plan, src)
 }
 
 // covered returns the position of the oldest snapshot that can be used: whose manifest is whole and whose chunks are there.
@@ -154,12 +157,28 @@ func youngerThan(ctx context.Context, stream jetstream.Stream, moment time.Time)
 	return low, nil
 }
 
-// copies refuses what would cut a copy off: one whose heartbeat says that it is not so far, or one that is not heard whose
-// consumer is not.
-func (t *Trimmer) copies(ctx context.Context, stream jetstream.Stream, plan *TrimPlan, src vecstore.Source) error {
-	behind, err := t.heard(ctx, plan.Shard, src)
-	if err != nil {
+// spares refuses what would cut a copy off: one whose heartbeat says that it is not so far, or one that is not heard whose
+// consumer is not. What was heard for another shard is enough to allow it, and not to refuse it.
+func (t *Trimmer) spares(ctx context.Context, stream jetstream.Stream, plan *TrimPlan, src vecstore.Source) error {
+	if t.copies != nil {
+		if err := t.cuts(ctx, stream, plan, src); !errors.Is(err, ErrRefused) {
+			return err
+		}
+	}
+	if err := t.hear(ctx); err != nil {
 		return err
+	}
+	return t.cuts(ctx, stream, plan, src)
+}
+
+// cuts is spares by what was heard.
+func (t *Trimmer) cuts(ctx context.Context, stream jetstream.Stream, plan *TrimPlan, src vecstore.Source) error {
+	behind := map[string]uint64{}
+	for worker, st := range t.copies[uint32(plan.Shard)] {
+		behind[worker] = 0 // a copy of another incarnation has nothing of this one
+		if st.GetStreamCreatedAt() == src.CreatedAt {
+			behind[worker] = min(st.GetDurable(), st.GetApplied())
+		}
 	}
 	consumers := stream.ListConsumers(ctx)
 	for c := range consumers.Info() {
@@ -185,23 +204,24 @@ func (t *Trimmer) copies(ctx context.Context, stream jetstream.Stream, plan *Tri
 		ErrRefused, plan.Through, strings.Join(cut, ", "))
 }
 
-// heard returns how far the copies of a shard are durably, by worker, of those that are heard.
-func (t *Trimmer) heard(ctx context.Context, shard int, src vecstore.Source) (map[string]uint64, error) {
+// hear listens to the workers, for as long as each of them says how far its copies are.
+func (t *Trimmer) hear(ctx context.Context) error {
 	beats := make(chan *nats.Msg, 1024)
 	sub, err := t.Conn.ChanSubscribe(bus.HeartbeatSubject(bus.Any), beats)
 	if err != nil {
-		return nil, fmt.Errorf("listening to the workers: %w", err)
+		return fmt.Errorf("listening to the workers: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // it ends with the connection at the latest
-	out := map[string]uint64{}
+	copies := map[uint32]map[string]*api.ShardStatus{}
 	end := time.NewTimer(hearing)
 	defer end.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-end.C:
-			return out, nil
+			t.copies = copies
+			return nil
 		case m := <-beats:
 			hb := new(api.Heartbeat)
 			worker, ok := bus.WorkerOf(m.Subject)
@@ -209,13 +229,10 @@ func (t *Trimmer) heard(ctx context.Context, shard int, src vecstore.Source) (ma
 				continue
 			}
 			for _, s := range hb.GetShards() {
-				if int(s.GetShard()) != shard {
-					continue
+				if copies[s.GetShard()] == nil {
+					copies[s.GetShard()] = map[string]*api.ShardStatus{}
 				}
-				out[worker] = 0 // a copy of another incarnation has nothing of this one
-				if s.GetStreamCreatedAt() == src.CreatedAt {
-					out[worker] = min(s.GetDurable(), s.GetApplied())
-				}
+				copies[s.GetShard()][worker] = s
 			}
 		}
 	}

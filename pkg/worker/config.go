@@ -200,6 +200,7 @@ func (c *Config) validate() error {
 	check(p.MaxStaleness > 0, "placement.max_staleness is %v; it must be above 0", p.MaxStaleness)
 	check(p.Grace >= 0 && p.DrainTimeout >= 0 && p.KeepFiles >= 0, "placement has a negative duration: grace is %v, drain_timeout %v, keep_files %v", p.Grace, p.DrainTimeout, p.KeepFiles)
 	c.Snapshot.validate(check)
+	check(len(c.Shards) == 0 || p.Copies == 1, "shards lists those that this worker holds, so that none are placed on it, and placement.copies is %d; leave one of them out", p.Copies)
 	seen := map[int]bool{}
 	for _, s := range c.Shards {
 		check(s >= 0 && s < event.MaxShards && !seen[s], "shards lists %d, which is no shard or listed twice", s)

@@ -47,6 +47,6 @@ func (w *Worker) leaving() bool {
 	if w.Group == nil {
 		return false
 	}
-	self := w.Group.View().Living[w.Config.Name]
+	self := w.Group.Self()
 	return self.Draining || self.Stopping
 }

@@ -180,6 +180,7 @@ func (s *shard) current(ctx context.Context) error {
 func (s *shard) take(ctx context.Context, batch []delivery) error {
 	store := s.store.Load()
 	app := store.Appender()
+	s.clock.received(batch[len(batch)-1].meta.Timestamp, time.Now())
 	tasks := make([]task, len(batch))
 	flow := make([]*task, 0, len(batch))
 	for i, d := range batch {
@@ -203,7 +204,6 @@ func (s *shard) take(ctx context.Context, batch []delivery) error {
 		before, busy := s.mark.newest()
 		t.shard, t.bytes = s, len(d.msg.Data())
 		t.event.Sequence, t.event.Published = sequence, d.meta.Timestamp.UnixNano()
-		s.clock.received(d.meta.Timestamp, time.Now())
 		var err error
 		t.ticket, err = s.mark.begin(ctx, slot{
 			sequence: sequence, published: d.meta.Timestamp, reply: d.msg.Reply(), bytes: len(d.msg.Data()),

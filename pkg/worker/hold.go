@@ -21,7 +21,7 @@ func (w *Worker) hold(ctx context.Context, number int, why string) error {
 		return err
 	}
 	s.because(why)
-	if err := s.answer(); err != nil {
+	if err := s.answer(api.CopyState_COPY_STATE_CATCHING_UP); err != nil {
 		return err
 	}
 	s.follows()
@@ -50,32 +50,36 @@ func (s *shard) follows() {
 	s.running.Go(func() { s.takeSnapshots(s.ctx) })
 }
 
-// answer begins to answer recalls, or goes on with it.
-func (s *shard) answer() error {
+// answer begins to answer recalls, or goes on with it, unless the copy was suspected since it was in a state.
+func (s *shard) answer(from api.CopyState) error {
+	// The state comes first: a service of another state refuses.
+	if !s.state.CompareAndSwap(int32(from), int32(api.CopyState_COPY_STATE_SERVING)) {
+		return nil
+	}
 	if s.serving.Load() == nil {
 		v, err := s.serve()
 		if err != nil {
+			s.suspect()
 			return err
 		}
 		s.serving.Store(v)
 	}
-	s.doubt.Store(false)
-	s.state.Store(int32(api.CopyState_COPY_STATE_SERVING))
 	s.metrics.Serving.Set(1)
 	s.w.announce()
 	return nil
 }
 
 // answers tells whether it does.
-func (s *shard) answers() bool { return s.serving.Load() != nil && !s.doubt.Load() }
+func (s *shard) answers() bool { return s.serving.Load() != nil && s.fresh() }
 
-// suspect has a copy answer no reads until the placer has found that it is fresh, and lets others know.
-func (s *shard) suspect(state api.CopyState) {
-	if s.w.placer == nil {
-		return // nobody else has the shard, or nobody here finds out
-	}
-	s.doubt.Store(true)
-	s.state.Store(int32(state))
+// fresh tells whether what is asked of the copy is answered: another copy may be fresher otherwise.
+func (s *shard) fresh() bool {
+	return api.CopyState(s.state.Load()) == api.CopyState_COPY_STATE_SERVING
+}
+
+// suspect has a copy answer no reads until it was found to be fresh, and lets others know.
+func (s *shard) suspect() {
+	s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
 	s.metrics.Serving.Set(0)
 	s.w.announce()
 }

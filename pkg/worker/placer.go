@@ -67,7 +67,7 @@ type opened struct {
 }
 
 const (
-	// lookEvery is the time between two looks at what is to be done, where nothing has changed.
+	// lookEvery is the time between two looks at what is under way.
 	lookEvery = 100 * time.Millisecond
 	// settle is how long the first worker waits for others that are started with it, before it takes all shards.
 	settle = time.Second
@@ -104,6 +104,9 @@ func (p *placer) run() {
 		case <-p.ctx.Done():
 			return
 		case <-tick.C:
+			if !p.waiting() {
+				continue // nothing is to be done before something changes
+			}
 		case <-p.group.Changed():
 		case o := <-p.opened:
 			p.finish(o)
@@ -119,6 +122,13 @@ func (p *placer) run() {
 			p.sweep(now)
 		}
 	}
+}
+
+// waiting tells whether something is under way that no change of the group tells of.
+func (p *placer) waiting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.behind != "" || len(p.tries) > 0 || len(p.joining) > 0
 }
 
 // sweep removes the files of shards that others have taken over long ago.
@@ -141,7 +151,7 @@ func (p *placer) sweep(now time.Time) {
 }
 
 // stop has others take the shards, as far as there are others, and ends the placing.
-func (p *placer) stop() error {
+func (p *placer) stop() {
 	if p.w.Config.Placement.DrainTimeout > 0 {
 		ctx, cancel := context.WithTimeout(p.ctx, p.w.Config.Placement.DrainTimeout)
 		p.handOver(ctx)
@@ -149,7 +159,6 @@ func (p *placer) stop() error {
 	}
 	p.cancel()
 	p.done.Wait()
-	return nil
 }
 
 // handOver returns once another worker answers for every shard that this one answers for, when there is nobody who could, or when
@@ -165,7 +174,7 @@ func (p *placer) handOver(ctx context.Context) {
 				left = append(left, s.number)
 			}
 		}
-		if len(left) == 0 || len(p.takers(view)) == 0 || p.group.Err() != nil || !p.w.Conn.IsConnected() {
+		if len(left) == 0 || len(takers(view)) == 0 || p.group.Err() != nil || !p.w.Conn.IsConnected() {
 			return
 		}
 		select {
@@ -182,11 +191,6 @@ func (p *placer) elsewhere(view membership.View, shard int) bool {
 	return slices.ContainsFunc(view.Servers(shard), func(name string) bool {
 		return name != p.w.Config.Name && !view.Living[name].Stopping
 	})
-}
-
-// takers are the other workers on which shards are placed.
-func (p *placer) takers(view membership.View) []string {
-	return slices.DeleteFunc(takers(view), func(name string) bool { return name == p.w.Config.Name })
 }
 
 // drain has the worker give up its shards, or take them again.
@@ -379,7 +383,7 @@ func (p *placer) advance(s *shard, view membership.View, now time.Time) {
 		case alone && s.own.Load() && p.before[s.number]:
 			// The process before this one answered until a moment ago, from these files. They say how stale they are, and there is
 			// nothing better.
-			p.answer(s)
+			p.answer(s, api.CopyState_COPY_STATE_CATCHING_UP)
 		case p.w.consumerOf(s.number) == nil:
 		case s.staleness(now) <= p.w.Config.Placement.MaxStaleness || alone && s.mark.read().applied >= s.goal.Load():
 			s.state.Store(int32(api.CopyState_COPY_STATE_JOINING))
@@ -413,24 +417,26 @@ func (s *shard) reachEnd(ctx context.Context) error {
 // reached has a copy answer that is at the end of the log, or catch up again.
 func (p *placer) reached(j joined) {
 	s := j.shard
-	if p.joining[s.number] != j.of || api.CopyState(s.state.Load()) != api.CopyState_COPY_STATE_JOINING {
-		return // it was given up, or cut off, meanwhile
+	if p.joining[s.number] != j.of {
+		return // it was given up, or was suspected and joins anew
 	}
 	if j.err != nil {
 		delete(p.joining, s.number)
-		s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
+		s.suspect()
 		return
 	}
-	p.answer(s)
+	p.answer(s, api.CopyState_COPY_STATE_JOINING)
 }
 
-func (p *placer) answer(s *shard) {
+func (p *placer) answer(s *shard, from api.CopyState) {
 	delete(p.joining, s.number)
 	delete(p.before, s.number)
-	if err := s.answer(); err != nil {
-		s.state.Store(int32(api.CopyState_COPY_STATE_CATCHING_UP))
+	if err := s.answer(from); err != nil {
 		p.w.Logger.Error().Err(err).Int("shard", s.number).Msg("the copy cannot answer, which is tried again")
 		return
+	}
+	if !s.answers() {
+		return // it was suspected meanwhile
 	}
 	m := s.mark.read()
 	p.w.Logger.Info().Int("shard", s.number).Uint64("applied", m.applied).Uint64("last", m.last).Str("why", *s.reason.Load()).Msg("the copy answers recalls")

@@ -148,7 +148,7 @@ func reads(verb string) bool {
 func (v *service) respond(req micro.Request, verb string, answer answerer) {
 	f, failed := wire.FormatOf(req.Headers().Get(bus.HeaderContentType), req.Data())
 	var body []byte
-	if failed == nil && reads(verb) && v.s.doubt.Load() {
+	if failed == nil && reads(verb) && !v.s.fresh() {
 		failed = wire.Errorf(wire.CodeUnavailable, "", "this copy of shard %d catches up with the log; ask again for another one", v.s.number)
 	}
 	if failed == nil {

@@ -64,9 +64,8 @@ type shard struct {
 	serving atomic.Pointer[service] // nil while it does not answer
 	state   atomic.Int32            // an api.CopyState
 	reason  atomic.Pointer[string]
-	// doubt is set while reads are refused, since another copy may be fresher; leaving while others are told that it does not answer,
-	// though it still does.
-	doubt, leaving atomic.Bool
+	// leaving is set while others are told that it does not answer, though it still does.
+	leaving atomic.Bool
 	// own tells that its files are those that this worker had, not restored or begun anew.
 	own atomic.Bool
 	// goal is where the stream ended when the files were opened.
@@ -295,7 +294,9 @@ func (s *shard) staleness(now time.Time) time.Duration {
 
 // rebuild replaces the store by the view of the stream that is there now. Nothing is outstanding.
 func (s *shard) rebuild(ctx context.Context, opt vecstore.Options) error {
-	s.suspect(api.CopyState_COPY_STATE_CATCHING_UP) // what comes in its place may be behind
+	if s.w.placed {
+		s.suspect() // what comes in its place may be behind, and others may not be
+	}
 	old := s.store.Load()
 	if err := old.Abandon(); err != nil {
 		s.log.Warn().Err(err).Msg("closing the files of the old view of the log")

@@ -39,7 +39,7 @@ func (c *SnapshotConfig) validate(check func(ok bool, format string, args ...any
 	check(err == nil, "snapshot.store: %v", err)
 	check(c.Interval == 0 || c.Interval >= minSnapshotInterval, "snapshot.interval is %v; it can be 0 or at least %v", c.Interval, minSnapshotInterval)
 	check(c.Keep >= 1 && c.Keep <= 1000, "snapshot.keep is %d; it can be 1 to 1000", c.Keep)
-	check(!c.Trim || c.Shared || !strings.HasPrefix(c.Store, "dir:"), "snapshot.trim is set and snapshot.store is %s: with the disk of this worker all that was trimmed would be lost; "+
+	check(!c.Trim || c.Shared || !strings.HasPrefix(c.Store, snapshot.SchemeDir), "snapshot.trim is set and snapshot.store is %s: with the disk of this worker all that was trimmed would be lost; "+
 		"say snapshot.shared where all workers have that directory, or use a bucket", c.Store)
 	check(c.TrimKeep >= 0, "snapshot.trim_keep is %v; it cannot be negative", c.TrimKeep)
 	check(c.Rate >= 0, "snapshot.rate is %d; it cannot be negative", c.Rate)

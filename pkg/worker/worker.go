@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	api "github.com/engram-memory/engram/pkg/api/engram/v1"
 	"github.com/engram-memory/engram/pkg/bus"
 	"github.com/engram-memory/engram/pkg/dirlock"
 	"github.com/engram-memory/engram/pkg/filter"
@@ -60,7 +59,8 @@ type Worker struct {
 	maps        *vecstore.Maps    // of the row logs of all shards
 	snapshots   *snapshots        // nil where there are none
 
-	placer *placer // nil where shards are not placed
+	placed bool    // the group places shards here
+	placer *placer // nil where it does not
 	drains micro.Service
 
 	mu        sync.RWMutex
@@ -114,7 +114,7 @@ func Start(ctx context.Context, opt Options) (*Worker, error) {
 		return nil, errors.Join(err, snapshots.close())
 	}
 	w := &Worker{
-		Options: opt, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
+		Options: opt, placed: placed, lock: lock, pool: newPool(opt.Config, opt.Metrics, opt.Logger), soon: make(chan struct{}, 1),
 		recalls: make(chan struct{}, opt.Config.RecallWorkers), search: (*vecstore.Shard).Search, consumers: map[int]jetstream.Consumer{}, opening: map[int]string{}, polled: map[int]string{}, reconnect: map[int]chan struct{}{},
 	}
 	w.auditor, w.linking = newAuditor(opt.Config.Index, opt.Metrics), vecstore.NewLinking(opt.Config.Index.LinkThreads)
@@ -225,7 +225,7 @@ func (w *Worker) watchConnection() {
 func (w *Worker) connectionIs(st nats.Status) {
 	if st != nats.CONNECTED {
 		if w.lostAt.CompareAndSwap(0, time.Now().UnixNano()) {
-			w.cutOff()
+			w.disconnected()
 		}
 		return
 	}
@@ -244,12 +244,15 @@ func (w *Worker) connectionIs(st nats.Status) {
 	}
 }
 
-// cutOff has the copies answer no reads when the connection is back before they are fresh again: gateways do not wait for a copy that
-// they do not hear.
-func (w *Worker) cutOff() {
+// disconnected has copies that others may have as well answer no reads, when the connection is back, before they are fresh again:
+// gateways do not wait for a copy that they do not hear.
+func (w *Worker) disconnected() {
+	if !w.placed {
+		return
+	}
 	for _, s := range w.held() {
-		if s.serving.Load() != nil {
-			s.suspect(api.CopyState_COPY_STATE_CATCHING_UP)
+		if s.answers() {
+			s.suspect()
 		}
 	}
 }
@@ -277,7 +280,7 @@ func (w *Worker) Ready() error {
 func (w *Worker) Close() error {
 	var errs []error
 	if w.placer != nil {
-		errs = append(errs, w.placer.stop())
+		w.placer.stop()
 	}
 	errs = append(errs, w.silence())
 	if w.drains != nil {

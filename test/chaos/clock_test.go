@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/engram-memory/engram/test/chaos/history"
+	"github.com/engram-memory/engram/test/chaos/load"
 )
 
 // A worker's clock is a minute ahead, and then a minute behind. What answers say of their age comes from one clock: none of them is
@@ -24,7 +25,7 @@ func TestClockSkew(t *testing.T) {
 			if err := s.Healthy(ctx, time.Minute, "worker-2"); err != nil {
 				return since, err
 			}
-			if err := pause(ctx, last(5*time.Second, time.Minute)); err != nil {
+			if err := load.Pause(ctx, last(5*time.Second, time.Minute)); err != nil {
 				return since, err
 			}
 		}

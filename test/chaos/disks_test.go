@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/engram-memory/engram/test/chaos/load"
 )
 
 // A worker's disk is full to the last byte for a while.
@@ -15,7 +17,7 @@ func TestWorkerDiskFull(t *testing.T) {
 		if err := s.Fill(ctx, "worker-3"); err != nil {
 			return since, err
 		}
-		err = pause(ctx, last(15*time.Second, 2*time.Minute))
+		err = load.Pause(ctx, last(15*time.Second, 2*time.Minute))
 		since = time.Now()
 		if e := s.Empty(ctx, "worker-3"); e != nil {
 			return since, e
@@ -31,7 +33,7 @@ func TestNATSDiskFull(t *testing.T) {
 		if err := s.Fill(ctx, "nats-3"); err != nil {
 			return since, err
 		}
-		err = pause(ctx, last(15*time.Second, 2*time.Minute))
+		err = load.Pause(ctx, last(15*time.Second, 2*time.Minute))
 		if e := s.Empty(ctx, "nats-3"); e != nil || err != nil {
 			return since, e
 		}
@@ -56,7 +58,7 @@ func TestOldBackupRestored(t *testing.T) {
 			func() error { return s.Backup(ctx, worker, backup) },
 			func() error { return s.Start(ctx, worker) },
 			func() error { return s.Healthy(ctx, time.Minute, worker) },
-			func() error { return pause(ctx, last(5*time.Second, time.Minute)) },
+			func() error { return load.Pause(ctx, last(5*time.Second, time.Minute)) },
 			func() error { since = time.Now(); return s.Kill(ctx, worker) },
 			func() error { return s.Restore(ctx, worker, backup) },
 			func() error { return s.Start(ctx, worker) },

@@ -51,18 +51,6 @@ func last(short, longer time.Duration) time.Duration {
 	return short
 }
 
-// pause lets a fault last, or the clients work.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 const (
 	before = 3 * time.Second // of clients at work
 	after  = 3 * time.Second // of clients at work once all is well
@@ -171,7 +159,7 @@ func (s *scene) happen(ctx context.Context, f *fault) (since time.Time, took tim
 		stop()
 		<-done
 	}()
-	if err := pause(ctx, before); err != nil {
+	if err := load.Pause(ctx, before); err != nil {
 		s.t.Fatal(err)
 	}
 	since, err := f.inject(ctx, s)
@@ -184,7 +172,7 @@ func (s *scene) happen(ctx context.Context, f *fault) (since time.Time, took tim
 		within = time.Minute
 	}
 	for ok := false; ; {
-		if err := pause(ctx, after); err != nil {
+		if err := load.Pause(ctx, after); err != nil {
 			s.t.Fatal(err)
 		}
 		if took, ok = s.load.Recovered(since); ok && time.Since(since) > took+after {

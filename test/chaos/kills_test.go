@@ -6,6 +6,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/engram-memory/engram/test/chaos/load"
 )
 
 // rounds is how often a fault is repeated.
@@ -69,13 +71,13 @@ func (s *scene) killed(ctx context.Context, service string) error {
 	if err := s.Kill(ctx, service); err != nil {
 		return err
 	}
-	if err := pause(ctx, time.Duration(s.random.IntN(1500))*time.Millisecond); err != nil {
+	if err := load.Pause(ctx, time.Duration(s.random.IntN(1500))*time.Millisecond); err != nil {
 		return err
 	}
 	if err := s.Start(ctx, service); err != nil {
 		return err
 	}
-	return pause(ctx, time.Duration(2000+s.random.IntN(3000))*time.Millisecond)
+	return load.Pause(ctx, time.Duration(2000+s.random.IntN(3000))*time.Millisecond)
 }
 
 // Everything loses its power at once, and gets it back.
@@ -85,7 +87,7 @@ func TestAllStopped(t *testing.T) {
 			if err := s.Kill(ctx, all...); err != nil {
 				return since, err
 			}
-			if err := pause(ctx, 2*time.Second); err != nil {
+			if err := load.Pause(ctx, 2*time.Second); err != nil {
 				return since, err
 			}
 			since = time.Now()

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/engram-memory/engram/test/chaos/load"
 )
 
 // A worker hears nothing of NATS any more, nor NATS of it, while its connections stay open.
@@ -16,7 +18,7 @@ func TestWorkerPartitioned(t *testing.T) {
 			if err := s.Cut(ctx, workers[i%len(workers)], servers...); err != nil {
 				return since, err
 			}
-			if err := pause(ctx, last(15*time.Second, time.Minute)); err != nil {
+			if err := load.Pause(ctx, last(15*time.Second, time.Minute)); err != nil {
 				return since, err
 			}
 			if err := s.Heal(ctx, workers[i%len(workers)]); err != nil {
@@ -39,7 +41,7 @@ func TestNATSPartitioned(t *testing.T) {
 			if err := s.Cut(ctx, leader, slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == leader })...); err != nil {
 				return since, err
 			}
-			if err := pause(ctx, last(20*time.Second, 2*time.Minute)); err != nil {
+			if err := load.Pause(ctx, last(20*time.Second, 2*time.Minute)); err != nil {
 				return since, err
 			}
 			if err := s.Heal(ctx, leader); err != nil {
@@ -63,7 +65,7 @@ func TestSlowNetwork(t *testing.T) {
 				s.t.Logf("slowed down by %s", by)
 			}
 		}
-		if err := pause(ctx, last(20*time.Second, 5*time.Minute)); err != nil {
+		if err := load.Pause(ctx, last(20*time.Second, 5*time.Minute)); err != nil {
 			return since, err
 		}
 		if err := s.Heal(ctx, all...); err != nil {

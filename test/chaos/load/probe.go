@@ -36,7 +36,7 @@ func (l *Load) probing(ctx context.Context, shard int) {
 		l.mu.Lock()
 		l.probes = append(l.probes, p)
 		l.mu.Unlock()
-		if pause(ctx, max(probeEvery-p.Took, 20*time.Millisecond)) != nil {
+		if Pause(ctx, max(probeEvery-p.Took, 20*time.Millisecond)) != nil {
 			return
 		}
 	}

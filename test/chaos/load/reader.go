@@ -35,7 +35,7 @@ func (l *Load) reader(number int) *reader {
 }
 
 func (r *reader) run(ctx context.Context) {
-	for pause(ctx, time.Duration(r.random.ExpFloat64()*float64(r.l.cfg.Pause))) == nil {
+	for Pause(ctx, time.Duration(r.random.ExpFloat64()*float64(r.l.cfg.Pause))) == nil {
 		s := r.l.pick(r.random)
 		switch r.random.IntN(6) {
 		case 0:

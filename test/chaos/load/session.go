@@ -60,7 +60,7 @@ func (s *session) observe(batch []history.Write) {
 			s.giveUp(b, last)
 			return
 		}
-		_ = pause(context.Background(), min(max(e.RetryAfter, 50*time.Millisecond), time.Second)) // no context ends it
+		_ = Pause(context.Background(), min(max(e.RetryAfter, 50*time.Millisecond), time.Second)) // no context ends it
 	}
 	s.giveUp(b, last)
 }

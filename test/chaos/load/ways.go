@@ -174,14 +174,14 @@ func attempt(ctx context.Context, callers []caller, first int, within, try time.
 		if !passes(e) {
 			return wrote, err
 		}
-		if pause(ctx, min(max(e.RetryAfter, 20*time.Millisecond), time.Second)) != nil {
+		if Pause(ctx, min(max(e.RetryAfter, 20*time.Millisecond), time.Second)) != nil {
 			return wrote, err
 		}
 	}
 }
 
-// pause waits, and returns the error of a context that ends first.
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, and returns the error of a context that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -59,7 +59,7 @@ func (w *writer) run(ctx context.Context) {
 		w.session = &session{w: w}
 		defer w.session.end()
 	}
-	for pause(ctx, time.Duration(w.random.ExpFloat64()*float64(w.l.cfg.Pause))) == nil {
+	for Pause(ctx, time.Duration(w.random.ExpFloat64()*float64(w.l.cfg.Pause))) == nil {
 		s := w.l.pick(w.random)
 		if w.random.IntN(10) == 0 {
 			w.forget(s)
